@@ -19,7 +19,7 @@ MATCH_DISTANCE_PX = 3.0
 """A predicted and a true target belong together only if their centroids are nearer than this."""
 SCR_MARGIN_PX = 5
 """The surroundings of a target reach at least this far beyond its box."""
-DENSE_SHARE = 0.03
+DENSE_SHARE = 0.015
 """Above this share of foreground, labelling the whole frame is faster than labelling the list of its
 pixels."""
 

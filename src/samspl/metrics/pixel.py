@@ -52,14 +52,15 @@ def count_pixels(pred: np.ndarray, gt: np.ndarray) -> PixelCounts:
     return PixelCounts(hit, predicted, true, iou, int(union == 0), 1)
 
 
-def iter_pairs(pred: Masks, gt: Masks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def iter_pairs(pred: Masks, gt: Masks, binary: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Walk through predicted and true masks together.
 
     Args:
         pred: Boolean masks, or numbers that are all 0 or 1.
         gt: As many, of the same sizes.
+        binary: False lets predictions of any value pass as they are.
     Yields:
-        Two (H, W) bool arrays for each image.
+        Two (H, W) arrays for each image, bool unless `binary` is False.
     Raises:
         ValueError: for a different number of images, sizes that differ, no pixels, or values other than 0
             and 1.
@@ -68,13 +69,14 @@ def iter_pairs(pred: Masks, gt: Masks) -> Iterator[tuple[np.ndarray, np.ndarray]
     if len(preds) != len(gts):
         raise ValueError(f"{len(preds)} predicted masks and {len(gts)} true masks; expected as many of both")
     for i, (p, t) in enumerate(zip(preds, gts, strict=True)):
-        pred_mask, gt_mask = _as_bool(p, f"predicted mask {i}"), _as_bool(t, f"true mask {i}")
+        pred_mask, gt_mask = _as_array(p, f"predicted mask {i}"), _as_array(t, f"true mask {i}")
         if pred_mask.shape != gt_mask.shape:
             raise ValueError(
                 f"predicted mask {i} is {_size(pred_mask)}, its true mask {_size(gt_mask)}; "
                 "expected the same size - bring the prediction back to the size of its mask first"
             )
-        yield pred_mask, gt_mask
+        gt_mask = _as_bool(gt_mask, f"true mask {i}")
+        yield _as_bool(pred_mask, f"predicted mask {i}") if binary else pred_mask, gt_mask
 
 
 def add_up(counts: Iterable[tuple[int, ...]], width: int) -> np.ndarray:
@@ -253,10 +255,14 @@ def _as_list(masks: Masks, name: str) -> list[Any]:
     return list(masks)
 
 
-def _as_bool(mask: np.ndarray | torch.Tensor, what: str) -> np.ndarray:
+def _as_array(mask: np.ndarray | torch.Tensor, what: str) -> np.ndarray:
     array = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
     if array.ndim != 2 or not array.size:
         raise ValueError(f"{what} has shape {array.shape}; expected (height, width) and at least one pixel")
+    return array
+
+
+def _as_bool(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype == bool:
         return array
     if not ((array == 0) | (array == 1)).all():

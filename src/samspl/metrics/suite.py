@@ -26,7 +26,10 @@ FIGURES = ("iou", "niou", "precision", "recall", "f1", "pd", "fa")
 
 
 class Scores(NamedTuple):
-    """Figures of one set of images under one profile; fractions, None where undefined."""
+    """Figures of one set of images under one profile; fractions, None where undefined.
+
+    A named tuple, since torchmetrics cannot return frozen dataclasses.
+    """
 
     profile: Profile
     """Rules that were used."""
