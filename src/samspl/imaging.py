@@ -109,6 +109,114 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     return (grey if image.dtype.kind == "f" else np.rint(grey)).astype(image.dtype)
 
 
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"image is {width}x{height}; expected at least one pixel")
+    if width * height > MAX_PIXELS:
+        side = math.isqrt(MAX_PIXELS)
+        raise ImageError(
+            f"image is {width}x{height}; at most {MAX_PIXELS} pixels ({side}x{side}) are read, "
+            "cut it into tiles"
+        )
+
+
+def _decode_deep_png(data: bytes, rawmode: str) -> np.ndarray:
+    """A 16-bit colour PNG, (H, W, 3 or 4) uint16; Pillow has no such mode and drops the low bytes.
+
+    It is decoded twice: PNG is big-endian, so that unpacking it as little-endian keeps the low bytes instead.
+    """
+    halves = []
+    for order in ("B", "L"):
+        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        image.tile = [tile._replace(args=rawmode[:-1] + order) for tile in image.tile]
+        halves.append(np.array(image).astype(np.uint16))
+    high, low = halves
+    return (high << 8) | low
+
+
+def _decode_pillow(data: bytes, kind: str) -> np.ndarray:
+    if (
+        ImageFile.LOAD_TRUNCATED_IMAGES
+    ):  # someone else's switch; with it on, the missing part would be made up
+        raise ImageError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on; images are read whole only, turn it off")
+    image = _PILLOW[kind](io.BytesIO(data))
+    _check_size(*image.size)
+    rawmode = image.tile[0].args if image.tile else ""
+    if kind == "PNG" and rawmode in ("RGB;16B", "RGBA;16B"):
+        return _decode_deep_png(data, rawmode)
+    if kind == "PNG" and rawmode == "LA;16B":
+        raise ImageError(
+            "16-bit grey with transparency would be read at 8 bits; save it without transparency"
+        )
+    image.load()
+    if image.mode in ("1", "L", "RGB", "RGBA", "RGBX", "YCbCr"):
+        return np.array(image.convert("L"))  # equals `to_grey`; 1 bit becomes 0 and 255
+    if image.mode == "LA":
+        return np.array(image.getchannel("L"))
+    if image.mode == "I" and kind == "PNG":  # Pillow before 11 read 16-bit PNG as 32-bit
+        return np.array(image).astype(np.uint16)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return np.array(image)
+    return np.array(image.convert("RGB").convert("L"))  # palette, CMYK and the like: 8 bits each
+
+
+def _decode_tiff(data: bytes) -> np.ndarray:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        _check_size(page.imagewidth, page.imagelength)
+        if page.imagedepth > 1:
+            raise ImageError(f"TIFF holds a volume of {page.imagedepth} layers; expected a flat image")
+        # tifffile fills strips that are not there with zeros
+        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        if not ends or min(page.dataoffsets) <= 0 or min(page.databytecounts) <= 0 or max(ends) > len(data):
+            raise ImageError("TIFF is truncated: its pixels lie beyond its end; copy or export it again")
+        depth, channels = page.bitspersample, page.samplesperpixel
+        photometric = page.photometric
+        try:
+            image = page.asarray()
+        except ValueError as err:
+            # LZW and the like need imagecodecs; Pillow can, but only narrow colours or one channel without
+            # loss
+            if "imagecodecs" not in str(err) and "requires" not in str(err):
+                raise
+            if channels > 1 and depth > 8:
+                raise ImageError(
+                    f"TIFF has {depth}-bit colour with compression {page.compression!r}; install imagecodecs "
+                    "or save it uncompressed"
+                ) from err
+            return _decode_pillow(data, "TIFF")
+        if page.axes.startswith("S"):
+            image = np.moveaxis(image, 0, -1)  # (H, W, C)
+        if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+            colours = np.moveaxis(page.colormap, 0, -1)[image]  # (H, W, 3) uint16
+            return (colours >> 8).astype(np.uint8) if depth <= 8 else colours
+    if depth == 1:
+        image = image.astype(bool)
+    if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        image = ~image if image.dtype.kind in "bu" else -image
+    if image.ndim == 3 and image.shape[2] == 2:  # grey and alpha
+        image = image[:, :, 0]
+    return image
+
+
+def _decode_npy(data: bytes) -> np.ndarray:
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    read_header = (
+        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise ImageError("NPY holds Python objects, which are not loaded; save numbers")
+    if len(shape) in (2, 3):
+        _check_size(shape[1], shape[0])
+    expected = stream.tell() + math.prod(shape) * dtype.itemsize
+    if len(data) < expected:
+        raise ImageError(f"NPY is truncated: {len(data)} bytes of {expected}; copy or export it again")
+    stream.seek(0)
+    return np.load(stream, allow_pickle=False)
+
+
 def read_image(path: str | Path) -> np.ndarray:
     """Read one image file as one grey channel.
 
@@ -168,6 +276,27 @@ def read_mask(path: str | Path) -> np.ndarray:
     return np.rint(np.clip(mask.astype(np.float64) * scale, 0, 255)).astype(np.uint8)
 
 
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file under a temporary name and rename it, so that a crash or a full disk leaves no half file.
+
+    Raises:
+        ImageError: if the folder or the file cannot be written.
+    """
+    # a short name of its own: the final one may already be as long as the file system allows
+    temporary = path.with_name(f".samspl-{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)  # gone already if all went well
+    except OSError as err:
+        raise ImageError(
+            f"{path} cannot be written ({err.strerror or err}); check space and permission"
+        ) from err
+
+
 def write_image(path: str | Path, array: np.ndarray) -> None:
     """Write an image file whole or not at all; missing folders are made.
 
@@ -200,25 +329,11 @@ def write_image(path: str | Path, array: np.ndarray) -> None:
     write_bytes(path, encoded.getbuffer())
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write a file under a temporary name and rename it, so that a crash or a full disk leaves no half file.
-
-    Raises:
-        ImageError: if the folder or the file cannot be written.
-    """
-    # a short name of its own: the final one may already be as long as the file system allows
-    temporary = path.with_name(f".samspl-{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)  # gone already if all went well
-    except OSError as err:
-        raise ImageError(
-            f"{path} cannot be written ({err.strerror or err}); check space and permission"
-        ) from err
+def nearest_index(length: int, new_length: int) -> np.ndarray:
+    """Which of ``length`` source positions Pillow's nearest resize takes for each new one; (new_length,)
+    int32."""
+    positions = Image.fromarray(np.arange(length, dtype=np.int32)[None])
+    return np.asarray(positions.resize((new_length, 1), Image.Resampling.NEAREST))[0]
 
 
 def resize(image: np.ndarray, size_hw: tuple[int, int], method: Literal["bilinear", "nearest"]) -> np.ndarray:
@@ -246,121 +361,6 @@ def resize(image: np.ndarray, size_hw: tuple[int, int], method: Literal["bilinea
         return image
     if method == "nearest":
         rows, columns = nearest_index(image.shape[0], height), nearest_index(image.shape[1], width)
-        return image[rows[:, None], columns]
+        return image[rows].take(columns, axis=1)  # five times as fast as indexing both at once
     values = np.ascontiguousarray(image if image.dtype == np.uint8 else image.astype(np.float32))
     return np.array(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def nearest_index(length: int, new_length: int) -> np.ndarray:
-    """Which of ``length`` source positions Pillow's nearest resize takes for each new one; (new_length,)
-    int32."""
-    positions = Image.fromarray(np.arange(length, dtype=np.int32)[None])
-    return np.asarray(positions.resize((new_length, 1), Image.Resampling.NEAREST))[0]
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise ImageError(f"image is {width}x{height}; expected at least one pixel")
-    if width * height > MAX_PIXELS:
-        side = math.isqrt(MAX_PIXELS)
-        raise ImageError(
-            f"image is {width}x{height}; at most {MAX_PIXELS} pixels ({side}x{side}) are read, "
-            "cut it into tiles"
-        )
-
-
-def _decode_pillow(data: bytes, kind: str) -> np.ndarray:
-    if (
-        ImageFile.LOAD_TRUNCATED_IMAGES
-    ):  # someone else's switch; with it on, the missing part would be made up
-        raise ImageError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on; images are read whole only, turn it off")
-    image = _PILLOW[kind](io.BytesIO(data))
-    _check_size(*image.size)
-    rawmode = image.tile[0].args if image.tile else ""
-    if kind == "PNG" and rawmode in ("RGB;16B", "RGBA;16B"):
-        return _decode_deep_png(data, rawmode)
-    if kind == "PNG" and rawmode == "LA;16B":
-        raise ImageError(
-            "16-bit grey with transparency would be read at 8 bits; save it without transparency"
-        )
-    image.load()
-    if image.mode in ("1", "L", "RGB", "RGBA", "RGBX", "YCbCr"):
-        return np.array(image.convert("L"))  # equals `to_grey`; 1 bit becomes 0 and 255
-    if image.mode == "LA":
-        return np.array(image.getchannel("L"))
-    if image.mode == "I" and kind == "PNG":  # Pillow before 11 read 16-bit PNG as 32-bit
-        return np.array(image).astype(np.uint16)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return np.array(image)
-    return np.array(image.convert("RGB").convert("L"))  # palette, CMYK and the like: 8 bits each
-
-
-def _decode_deep_png(data: bytes, rawmode: str) -> np.ndarray:
-    """A 16-bit colour PNG, (H, W, 3 or 4) uint16; Pillow has no such mode and drops the low bytes.
-
-    It is decoded twice: PNG is big-endian, so that unpacking it as little-endian keeps the low bytes instead.
-    """
-    halves = []
-    for order in ("B", "L"):
-        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
-        image.tile = [tile._replace(args=rawmode[:-1] + order) for tile in image.tile]
-        halves.append(np.array(image).astype(np.uint16))
-    high, low = halves
-    return (high << 8) | low
-
-
-def _decode_tiff(data: bytes) -> np.ndarray:
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
-        _check_size(page.imagewidth, page.imagelength)
-        if page.imagedepth > 1:
-            raise ImageError(f"TIFF holds a volume of {page.imagedepth} layers; expected a flat image")
-        # tifffile fills strips that are not there with zeros
-        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or min(page.dataoffsets) <= 0 or min(page.databytecounts) <= 0 or max(ends) > len(data):
-            raise ImageError("TIFF is truncated: its pixels lie beyond its end; copy or export it again")
-        depth, channels = page.bitspersample, page.samplesperpixel
-        photometric = page.photometric
-        try:
-            image = page.asarray()
-        except ValueError as err:
-            # LZW and the like need imagecodecs; Pillow can, but only narrow colours or one channel without
-            # loss
-            if "imagecodecs" not in str(err) and "requires" not in str(err):
-                raise
-            if channels > 1 and depth > 8:
-                raise ImageError(
-                    f"TIFF has {depth}-bit colour with compression {page.compression!r}; install imagecodecs "
-                    "or save it uncompressed"
-                ) from err
-            return _decode_pillow(data, "TIFF")
-        if page.axes.startswith("S"):
-            image = np.moveaxis(image, 0, -1)  # (H, W, C)
-        if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-            colours = np.moveaxis(page.colormap, 0, -1)[image]  # (H, W, 3) uint16
-            return (colours >> 8).astype(np.uint8) if depth <= 8 else colours
-    if depth == 1:
-        image = image.astype(bool)
-    if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        image = ~image if image.dtype.kind in "bu" else -image
-    if image.ndim == 3 and image.shape[2] == 2:  # grey and alpha
-        image = image[:, :, 0]
-    return image
-
-
-def _decode_npy(data: bytes) -> np.ndarray:
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    read_header = (
-        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    )
-    shape, _, dtype = read_header(stream)
-    if dtype.hasobject:
-        raise ImageError("NPY holds Python objects, which are not loaded; save numbers")
-    if len(shape) in (2, 3):
-        _check_size(shape[1], shape[0])
-    expected = stream.tell() + math.prod(shape) * dtype.itemsize
-    if len(data) < expected:
-        raise ImageError(f"NPY is truncated: {len(data)} bytes of {expected}; copy or export it again")
-    stream.seek(0)
-    return np.load(stream, allow_pickle=False)

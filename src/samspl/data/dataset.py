@@ -21,6 +21,85 @@ CACHE_BYTES = 2**30
 """Decoded images and masks kept in memory by one process (1 GiB) unless told otherwise."""
 
 
+def find_files(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """Files that match a specification's patterns.
+
+    Args:
+        root: The data set's folder.
+        patterns: As ``images/{id}.*``; where two files have the same id, the earlier pattern wins, then the
+            order
+            of `IMAGE_SUFFIXES`. A file belongs to the first pattern it matches.
+    Returns:
+        Id to path, sorted by id. Folders are searched downwards: the id of ``images/a/b.png`` is ``a/b``.
+    """
+    found: dict[str, Path] = {}
+    claimed: set[Path] = set()
+    for pattern in patterns:
+        folder, _, last = pattern.rpartition("/")
+        before, after = last.split("{id}", 1)
+        suffixes = IMAGE_SUFFIXES if after.endswith(".*") else (Path(after).suffix.lower(),)
+        ending = after.removesuffix(".*") if after.endswith(".*") else after[: len(after) - len(suffixes[0])]
+        base = root / folder
+        matches: list[tuple[str, int, Path]] = []
+        for path in base.rglob("*") if base.is_dir() else ():
+            if path in claimed or path.suffix.lower() not in suffixes or path.name.startswith("."):
+                continue
+            stem = path.name[: len(path.name) - len(path.suffix)]
+            if len(stem) <= len(before) + len(ending) or not (
+                stem.startswith(before) and stem.endswith(ending)
+            ):
+                continue
+            name = stem[len(before) : len(stem) - len(ending)]
+            image_id = (path.parent.relative_to(base) / name).as_posix()
+            matches.append((image_id, suffixes.index(path.suffix.lower()), path))
+        for image_id, _, path in sorted(matches):
+            claimed.add(path)
+            found.setdefault(image_id, path)
+    return dict(sorted(found.items()))
+
+
+def find_root(data_path: Path, spec: DatasetSpec) -> Path:
+    """The data set's own folder.
+
+    Args:
+        data_path: Folder that holds one folder for each data set, or the data set's folder itself.
+        spec: Its names are matched without regard to case; a root of its own goes before.
+    Raises:
+        DatasetError: if there is no such folder.
+    """
+    if spec.root is not None:
+        if not spec.root.is_dir():
+            raise DatasetError(f"folder {spec.root} of data set {spec.name} does not exist; correct its path")
+        return spec.root
+    names = [name.lower() for name in (spec.name, *spec.aliases)]
+    if not data_path.is_dir():
+        raise DatasetError(f"data path {data_path} does not exist; expected a folder that holds {spec.name}/")
+    by_name = {entry.name.lower(): entry for entry in sorted(data_path.iterdir()) if entry.is_dir()}
+    for name in names:
+        if name in by_name:
+            return by_name[name]
+    has_images = any((data_path / pattern).parent.is_dir() for pattern in spec.images)
+    if data_path.resolve().name.lower() in names or has_images:
+        return data_path
+    there = ", ".join(entry.name for entry in list(by_name.values())[:8]) or "no folder"
+    raise DatasetError(f"data path {data_path} holds no folder {spec.name}; there is: {there}")
+
+
+def _resolve(root: Path, patterns: Sequence[str], split: Split, what: str) -> list[Path]:
+    files = find_files(root, patterns)
+    if missing := [image_id for image_id in split.ids if image_id not in files]:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise DatasetError(
+            f"{len(missing)} of {len(split.ids)} {what}s listed in {split.path} are missing below {root}: "
+            f"{', '.join(missing[:5])}{more} (looked for {', '.join(patterns)})"
+        )
+    return [files[image_id] for image_id in split.ids]
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
 @dataclass(frozen=True)
 class Pair:
     """One image and its mask; the arrays are read-only."""
@@ -37,6 +116,28 @@ class Pair:
     """Where the mask was read from."""
     notes: tuple[str, ...] = ()
     """What was mended on reading, a sentence each."""
+
+
+def read_pair(spec: DatasetSpec, image_id: str, image_path: Path, mask_path: Path) -> Pair:
+    """Read an image and its mask, which must have the same size or be a known defect.
+
+    Raises:
+        ImageError: if a file is damaged.
+        DatasetError: if the sizes differ and the specification does not know of it.
+    """
+    image = read_image(image_path)
+    grey_mask = read_mask(mask_path)
+    notes: tuple[str, ...] = ()
+    if grey_mask.shape != image.shape:
+        sizes = f"mask {mask_path} is {_size(grey_mask)}, its image {_size(image)}"
+        if spec.known_defect(image_id) is None:
+            raise DatasetError(f"{sizes}; both must have the same size, correct the mask")
+        grey_mask = resize(grey_mask, (image.shape[0], image.shape[1]), "nearest")
+        notes = (f"{sizes}; resized (nearest) to the image",)
+    mask = spec.binarise(grey_mask)
+    image.setflags(write=False)
+    mask.setflags(write=False)
+    return Pair(image_id, image, mask, image_path, mask_path, notes)
 
 
 class DecodeCache:
@@ -112,7 +213,7 @@ class InfraredDataset:
         return len(self.split.ids)
 
     def pair(self, index: int) -> Pair:
-        """Read one image and its mask, or take them from the cache.
+        """One image and its mask, from the cache if they are there.
 
         Raises:
             ImageError: if a file is damaged; the sentence names it.
@@ -120,95 +221,14 @@ class InfraredDataset:
         """
         if (cached := self.cache.get(index)) is not None:
             return cached
-        pair = read_pair(self.spec, self.ids[index], self._image_paths[index], self._mask_paths[index])
+        pair = self.read(index)
         self.cache.put(index, pair)
         return pair
 
-
-def read_pair(spec: DatasetSpec, image_id: str, image_path: Path, mask_path: Path) -> Pair:
-    """Read an image and its mask, which must have the same size or be a known defect.
-
-    Raises:
-        ImageError: if a file is damaged.
-        DatasetError: if the sizes differ and the specification does not know of it.
-    """
-    image = read_image(image_path)
-    grey_mask = read_mask(mask_path)
-    notes: tuple[str, ...] = ()
-    if grey_mask.shape != image.shape:
-        sizes = f"mask {mask_path} is {_size(grey_mask)}, its image {_size(image)}"
-        if spec.known_defect(image_id) is None:
-            raise DatasetError(f"{sizes}; both must have the same size, correct the mask")
-        grey_mask = resize(grey_mask, (image.shape[0], image.shape[1]), "nearest")
-        notes = (f"{sizes}; resized (nearest) to the image",)
-    mask = spec.binarise(grey_mask)
-    image.setflags(write=False)
-    mask.setflags(write=False)
-    return Pair(image_id, image, mask, image_path, mask_path, notes)
-
-
-def find_files(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
-    """Files that match a specification's patterns.
-
-    Args:
-        root: The data set's folder.
-        patterns: As ``images/{id}.*``; where two files have the same id, the earlier pattern wins, then the
-            order
-            of `IMAGE_SUFFIXES`. A file belongs to the first pattern it matches.
-    Returns:
-        Id to path, sorted by id. Folders are searched downwards: the id of ``images/a/b.png`` is ``a/b``.
-    """
-    found: dict[str, Path] = {}
-    claimed: set[Path] = set()
-    for pattern in patterns:
-        folder, _, last = pattern.rpartition("/")
-        before, after = last.split("{id}", 1)
-        suffixes = IMAGE_SUFFIXES if after.endswith(".*") else (Path(after).suffix.lower(),)
-        ending = after.removesuffix(".*") if after.endswith(".*") else after[: len(after) - len(suffixes[0])]
-        base = root / folder
-        matches: list[tuple[str, int, Path]] = []
-        for path in base.rglob("*") if base.is_dir() else ():
-            if path in claimed or path.suffix.lower() not in suffixes or path.name.startswith("."):
-                continue
-            stem = path.name[: len(path.name) - len(path.suffix)]
-            if len(stem) <= len(before) + len(ending) or not (
-                stem.startswith(before) and stem.endswith(ending)
-            ):
-                continue
-            name = stem[len(before) : len(stem) - len(ending)]
-            image_id = (path.parent.relative_to(base) / name).as_posix()
-            matches.append((image_id, suffixes.index(path.suffix.lower()), path))
-        for image_id, _, path in sorted(matches):
-            claimed.add(path)
-            found.setdefault(image_id, path)
-    return dict(sorted(found.items()))
-
-
-def find_root(data_path: Path, spec: DatasetSpec) -> Path:
-    """The data set's own folder.
-
-    Args:
-        data_path: Folder that holds one folder for each data set, or the data set's folder itself.
-        spec: Its names are matched without regard to case; a root of its own goes before.
-    Raises:
-        DatasetError: if there is no such folder.
-    """
-    if spec.root is not None:
-        if not spec.root.is_dir():
-            raise DatasetError(f"folder {spec.root} of data set {spec.name} does not exist; correct its path")
-        return spec.root
-    names = [name.lower() for name in (spec.name, *spec.aliases)]
-    if not data_path.is_dir():
-        raise DatasetError(f"data path {data_path} does not exist; expected a folder that holds {spec.name}/")
-    by_name = {entry.name.lower(): entry for entry in sorted(data_path.iterdir()) if entry.is_dir()}
-    for name in names:
-        if name in by_name:
-            return by_name[name]
-    has_images = any((data_path / pattern).parent.is_dir() for pattern in spec.images)
-    if data_path.resolve().name.lower() in names or has_images:
-        return data_path
-    there = ", ".join(entry.name for entry in list(by_name.values())[:8]) or "no folder"
-    raise DatasetError(f"data path {data_path} holds no folder {spec.name}; there is: {there}")
+    def read(self, index: int) -> Pair:
+        """As `pair`, past the cache: for callers that look at each image once or keep it in their own
+        form."""
+        return read_pair(self.spec, self.ids[index], self._image_paths[index], self._mask_paths[index])
 
 
 def open_dataset(
@@ -233,18 +253,3 @@ def open_dataset(
     spec = get_spec(name)
     root = find_root(Path(data_path), spec)
     return InfraredDataset(spec, root, find_split(root, spec, split, split_set), cache_bytes)
-
-
-def _resolve(root: Path, patterns: Sequence[str], split: Split, what: str) -> list[Path]:
-    files = find_files(root, patterns)
-    if missing := [image_id for image_id in split.ids if image_id not in files]:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DatasetError(
-            f"{len(missing)} of {len(split.ids)} {what}s listed in {split.path} are missing below {root}: "
-            f"{', '.join(missing[:5])}{more} (looked for {', '.join(patterns)})"
-        )
-    return [files[image_id] for image_id in split.ids]
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

@@ -52,6 +52,27 @@ class Split:
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
 
 
+def _clean_id(line: str, path: Path) -> str:
+    image_id = line
+    for suffix in IMAGE_SUFFIXES:
+        if line.lower().endswith(suffix):
+            image_id = line[: -len(suffix)]
+            break
+    is_unsafe = (
+        not image_id
+        or "\\" in image_id
+        or re.match(r"[A-Za-z]:", image_id) is not None
+        or any(ord(letter) < 32 for letter in image_id)
+        or PurePosixPath(image_id).is_absolute()
+        or any(part in ("", ".", "..") for part in image_id.split("/"))
+    )
+    if is_unsafe:
+        raise DatasetError(
+            f"split list {path} holds {line!r}; expected the name of an image inside the data set's folder"
+        )
+    return image_id
+
+
 def read_list(path: Path) -> tuple[str, ...]:
     """Read a split list, one id a line.
 
@@ -82,6 +103,20 @@ def read_list(path: Path) -> tuple[str, ...]:
     return ids
 
 
+def _existing(root: Path, pattern: str, names: set[str]) -> Path | None:
+    """The file a layout's pattern means; names in it are matched without regard to case."""
+    folder = root.parent if pattern.startswith("../") else root
+    parts = pattern.removeprefix("../").split("/")
+    for part in parts:
+        wanted = {part.replace("{name}", name).lower() for name in names}
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        match = next((entry for entry in entries if entry.name.lower() in wanted), None)
+        if match is None:
+            return None
+        folder = match
+    return folder if folder.is_file() else None
+
+
 def split_sets(root: Path, spec: DatasetSpec) -> dict[str, tuple[Path | None, Path | None]]:
     """Sets of lists that are there: name to train list and test list (none where only the other is there)."""
     names = {name.lower() for name in (spec.name, *spec.aliases, root.resolve().name)}
@@ -91,6 +126,31 @@ def split_sets(root: Path, spec: DatasetSpec) -> dict[str, tuple[Path | None, Pa
         if train or test:
             found[set_name] = (train, test)
     return found
+
+
+def hold_out(ids: Sequence[str], fraction: float, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Set a random part of some ids aside.
+
+    Which ids are chosen depends on the set of ids, fraction and seed alone, not on their order.
+
+    Args:
+        ids: At least two different ids.
+        fraction: Part to set aside, between 0 and 1; at least one id is set aside and at least one kept.
+        seed: Of the choice.
+    Returns:
+        Kept and set-aside ids, both in the order they came.
+    Raises:
+        ValueError: for fewer than two ids or a fraction outside 0..1.
+    """
+    if len(ids) < 2 or not 0 < fraction < 1:
+        raise ValueError(
+            f"{len(ids)} ids and fraction {fraction}; expected at least 2 ids and 0 < fraction < 1"
+        )
+    ordered = sorted(ids)
+    count = min(max(round(len(ordered) * fraction), 1), len(ordered) - 1)
+    order = np.random.default_rng(seed).permutation(len(ordered))
+    aside = {ordered[i] for i in order[:count]}
+    return tuple(i for i in ids if i not in aside), tuple(i for i in ids if i in aside)
 
 
 def find_split(root: Path, spec: DatasetSpec, split: str, split_set: str | None = None) -> Split:
@@ -134,63 +194,3 @@ def find_split(root: Path, spec: DatasetSpec, split: str, split_set: str | None 
     if split == "val":
         ids = hold_out(ids, VAL_FRACTION, VAL_SEED)[1]
     return Split(split, chosen, path_or_none, ids)
-
-
-def hold_out(ids: Sequence[str], fraction: float, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Set a random part of some ids aside.
-
-    Which ids are chosen depends on the set of ids, fraction and seed alone, not on their order.
-
-    Args:
-        ids: At least two different ids.
-        fraction: Part to set aside, between 0 and 1; at least one id is set aside and at least one kept.
-        seed: Of the choice.
-    Returns:
-        Kept and set-aside ids, both in the order they came.
-    Raises:
-        ValueError: for fewer than two ids or a fraction outside 0..1.
-    """
-    if len(ids) < 2 or not 0 < fraction < 1:
-        raise ValueError(
-            f"{len(ids)} ids and fraction {fraction}; expected at least 2 ids and 0 < fraction < 1"
-        )
-    ordered = sorted(ids)
-    count = min(max(round(len(ordered) * fraction), 1), len(ordered) - 1)
-    order = np.random.default_rng(seed).permutation(len(ordered))
-    aside = {ordered[i] for i in order[:count]}
-    return tuple(i for i in ids if i not in aside), tuple(i for i in ids if i in aside)
-
-
-def _clean_id(line: str, path: Path) -> str:
-    image_id = line
-    for suffix in IMAGE_SUFFIXES:
-        if line.lower().endswith(suffix):
-            image_id = line[: -len(suffix)]
-            break
-    is_unsafe = (
-        not image_id
-        or "\\" in image_id
-        or re.match(r"[A-Za-z]:", image_id) is not None
-        or any(ord(letter) < 32 for letter in image_id)
-        or PurePosixPath(image_id).is_absolute()
-        or any(part in ("", ".", "..") for part in image_id.split("/"))
-    )
-    if is_unsafe:
-        raise DatasetError(
-            f"split list {path} holds {line!r}; expected the name of an image inside the data set's folder"
-        )
-    return image_id
-
-
-def _existing(root: Path, pattern: str, names: set[str]) -> Path | None:
-    """The file a layout's pattern means; names in it are matched without regard to case."""
-    folder = root.parent if pattern.startswith("../") else root
-    parts = pattern.removeprefix("../").split("/")
-    for part in parts:
-        wanted = {part.replace("{name}", name).lower() for name in names}
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        match = next((entry for entry in entries if entry.name.lower() in wanted), None)
-        if match is None:
-            return None
-        folder = match
-    return folder if folder.is_file() else None
