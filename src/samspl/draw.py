@@ -14,7 +14,7 @@ from samspl.targets import MATCH_DISTANCE_PX, Target, find_targets, match_target
 
 SHOWN_SIDE_PX = 720
 """Smaller images are enlarged, by a whole factor, until their longer side has at least this length."""
-MARGIN_PX = 7
+MARGIN_PX = 9
 """Free space between a target and its marker, in shown pixels, so that the marker hides nothing."""
 LINE_PX = 3
 """Width of a marker's line, in shown pixels."""
@@ -52,7 +52,7 @@ def _square(box: Box) -> list[Line]:
 
 def _corners(box: Box) -> list[Line]:
     left, top, right, bottom = box
-    arm_x, arm_y = (right - left) * 0.3, (bottom - top) * 0.3
+    arm_x, arm_y = max((right - left) * 0.25, 6), max((bottom - top) * 0.25, 6)
     return [
         [(x, y + dy), (x, y), (x + dx, y)]
         for x, dx in ((left, arm_x), (right, -arm_x))
@@ -181,7 +181,7 @@ class _Canvas:
         size = (shown.width * self.scale, shown.height * self.scale)
         self.picture = shown.resize(size, Image.Resampling.NEAREST)
         self.draw = ImageDraw.Draw(self.picture)
-        self.font = ImageFont.load_default(16)
+        self.font = ImageFont.load_default(18)
 
     def mark(self, kind: Kind, box: tuple[int, int, int, int], text: str | None = None) -> None:
         """Draw a marker around a box given in pixels of the original image."""
@@ -193,21 +193,26 @@ class _Canvas:
             width = self.draw.textlength(text, font=self.font)
             x = x if x + width < self.picture.width else left - MARGIN_PX - 5 - width
             place = (max(x, HALO_PX), min(max(y, HALO_PX), self.picture.height - 20))
-            self.draw.text(place, text, kind.colour, self.font, stroke_width=HALO_PX, stroke_fill=(0, 0, 0))
+            # a plate behind it: thin letters drown in noise
+            box_of_text = self.draw.textbbox(place, text, font=self.font)
+            plate = tuple(side + grow for side, grow in zip(box_of_text, (-3, -3, 3, 3), strict=True))
+            self.draw.rectangle(plate, fill=(0, 0, 0))
+            self.draw.text(place, text, (255, 255, 255), self.font)
 
     def with_legend(self, entries: Sequence[tuple[Kind, int]]) -> Image.Image:
         """The picture with a strip below that names and counts each kind; wide enough for it."""
-        height, step = 34, 20
+        height, step = 40, 24
         labels = [f"{kind.label}: {count}" for kind, count in entries]
-        widths = [44 + self.draw.textlength(label, font=self.font) + step for label in labels]
+        widths = [46 + self.draw.textlength(label, font=self.font) + step for label in labels]
         wide = max(self.picture.width, int(sum(widths)) + step)
         whole = Image.new("RGB", (wide, self.picture.height + height), (24, 24, 24))
         whole.paste(self.picture, ((wide - self.picture.width) // 2, 0))
         draw = ImageDraw.Draw(whole)
         x, middle = float(step), self.picture.height + height / 2
         for (kind, _), label, width in zip(entries, labels, widths, strict=True):
-            _stroke(draw, kind.outline((x + 6, middle - 6, x + 18, middle + 6)), kind.colour)
-            draw.text((x + 36, middle), label, (240, 240, 240), self.font, anchor="lm")
+            top = middle - 3 if kind is FALSE_ALARM else middle - 8  # a triangle rises above its box
+            _stroke(draw, kind.outline((x + 4, top, x + 20, middle + 8)), kind.colour)
+            draw.text((x + 42, middle), label, (240, 240, 240), self.font, anchor="lm")
             x += width
         return whole
 

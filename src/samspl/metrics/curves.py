@@ -157,8 +157,7 @@ class PdBin:
         return self.hits / self.targets if self.targets else None
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """Confidence interval of a figure; None where it is undefined."""
 
     low: float | None

@@ -1,0 +1,308 @@
+"""Results -> JSON, CSV, COCO and Markdown; works on plain values, so that stored results read back are
+treated alike."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samspl.errors import SamsplError
+from samspl.imaging import write_bytes
+from samspl.targets import Target, find_components, find_targets
+
+PREDICTION_COLUMNS = (
+    "file",
+    "x",
+    "y",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "area_px",
+    "score",
+    "peak",
+    "scr",
+)
+"""Columns of predictions.csv."""
+FIGURE_ROWS = (
+    ("IoU", "iou", 100.0, "{:.2f} %"),
+    ("nIoU", "niou", 100.0, "{:.2f} %"),
+    ("F1", "f1", 100.0, "{:.2f} %"),
+    ("precision", "precision", 100.0, "{:.2f} %"),
+    ("recall", "recall", 100.0, "{:.2f} %"),
+    ("Pd", "pd", 100.0, "{:.2f} %"),
+    ("Fa", "fa", 1e6, "{:.2f}e-6"),
+)
+"""Name shown, key, factor and format of the figures in tables."""
+Ends = tuple[float | None, float | None]
+"""Low and high end of a confidence interval."""
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What was found in one image."""
+
+    file: str
+    """Relative name of the image."""
+    size_hw: tuple[int, int]
+    """Height and width of the image."""
+    targets: tuple[Target, ...]
+    """Targets in scan order."""
+    mask: np.ndarray | None = None
+    """(H, W) bool, needed for COCO alone; may hold more components than targets are listed."""
+
+
+def predictions_to_json(predictions: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
+    """Content of predictions.json: one object an image with `file`, `size` (width, height) and `targets`."""
+    return [
+        {"file": p.file, "size": [p.size_hw[1], p.size_hw[0]], "targets": [t.to_dict() for t in p.targets]}
+        for p in predictions
+    ]
+
+
+def predictions_to_rows(predictions: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
+    """Content of predictions.csv: one row a target; images without targets have none."""
+    return [
+        dict(
+            zip(
+                PREDICTION_COLUMNS,
+                (p.file, *t.centroid_xy, *t.bbox_xyxy, t.area_px, t.score, t.peak, t.scr),
+                strict=True,
+            )
+        )
+        for p in predictions
+        for t in p.targets
+    ]
+
+
+def predictions_to_coco(predictions: Iterable[ImagePrediction]) -> dict[str, Any]:
+    """A COCO data set of the predictions, one category ``target``.
+
+    Segmentations are uncompressed run lengths (column by column, starting with background), which hold
+    small targets exactly, where a polygon through pixel centres would lose half of them. Each annotation
+    also has its `score`, so that the list of annotations serves as COCO results.
+
+    Raises:
+        ValueError: for a prediction without mask, or targets that its mask does not hold.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, p in enumerate(predictions, start=1):
+        height, width = p.size_hw
+        images.append({"id": image_id, "file_name": p.file, "width": width, "height": height})
+        pixels_of = _pixels_by_box(p)
+        for target in p.targets:
+            if target.bbox_xyxy not in pixels_of:
+                raise ValueError(
+                    f"{p.file}: its mask holds no target at {target.bbox_xyxy}; expected them to agree"
+                )
+            left, top, right, bottom = target.bbox_xyxy
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": target.area_px,
+                    "iscrowd": 0,
+                    "segmentation": {
+                        "size": [height, width],
+                        "counts": _run_lengths(pixels_of[target.bbox_xyxy], (height, width)),
+                    },
+                    "score": target.score,
+                }
+            )
+    return {
+        "info": {"description": "Infrared small targets predicted by samspl"},
+        "categories": [{"id": 1, "name": "target", "supercategory": "target"}],
+        "images": images,
+        "annotations": annotations,
+    }
+
+
+def evaluation_table(
+    result: Mapping[str, Any], intervals: Mapping[str, Mapping[str, Ends]] | None = None
+) -> str:
+    """Markdown table of one evaluation, profiles side by side, with all that makes its figures comparable.
+
+    Args:
+        result: The object of `samspl test --json`.
+        intervals: By profile and figure, low and high end of its confidence interval, shown behind it;
+            None: none.
+    """
+    profiles: Mapping[str, Mapping[str, Any]] = result["profiles"]
+    facts = [
+        f"data set {_or_dash(result.get('dataset'))}",
+        f"split {_or_dash(result.get('split'))}"
+        + (f" of {result['split_set']}" if result.get("split_set") else ""),
+        f"checksum {_short(result.get('split_sha256'))}",
+        f"{result['images']} images",
+        f"threshold {result['threshold']:g}",
+        f"weights {_or_dash(result.get('weights'))}",
+    ]
+    rows = [["size", *(_size(profile["image_size"]) for profile in profiles.values())]]
+    for label, key, factor, form in FIGURE_ROWS:
+        cells = []
+        for name, profile in profiles.items():
+            cell = _figure(profile[key], factor, form)
+            if key == "pd":
+                cell = _with_count(cell, profile)
+            if intervals is not None and name in intervals:
+                low, high = (_figure(end, factor, form) for end in intervals[name][key])
+                cell += f" [{low}, {high}]"
+            cells.append(cell)
+        rows.append([label, *cells])
+    rows.append(["targets", *(str(profile["targets"]) for profile in profiles.values())])
+    if all("false_alarms" in profile for profile in profiles.values()):
+        per_image = (
+            _figure(p["false_alarms"] / result["images"] if result["images"] else None, 1.0, "{:.3f}")
+            for p in profiles.values()
+        )
+        rows.append(["false alarms per image", *per_image])
+    if "empty_images" in profiles.get("strict", {}):
+        left_out = (str(p["empty_images"]) if name == "strict" else "0" for name, p in profiles.items())
+        rows.append(["images left out of nIoU", *left_out])
+    return ", ".join(facts) + "\n\n" + _markdown(["", *profiles], rows)
+
+
+def comparison_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Markdown table of several evaluations, a row for each and profile, with a warning where they do not
+    compare.
+
+    Args:
+        results: Name and `samspl test --json` object of each.
+    Raises:
+        ValueError: without results.
+    """
+    if not results:
+        raise ValueError("no results to compare; expected at least one")
+    header = ["result", "profile", "data set", "split", "size", "threshold", "images"]
+    header += [label for label, *_ in FIGURE_ROWS]
+    rows = []
+    for profile in dict.fromkeys(name for _, result in results for name in result["profiles"]):
+        for name, result in results:
+            scores = result["profiles"].get(profile)
+            if scores is None:
+                continue
+            cells = [_figure(scores.get(key), factor, form) for _, key, factor, form in FIGURE_ROWS]
+            cells[-2] = _with_count(cells[-2], scores)
+            split = " ".join(str(result[key]) for key in ("split_set", "split") if result.get(key)) or "-"
+            split += f" ({_short(result.get('split_sha256'))})"
+            facts = [name, profile, _or_dash(result.get("dataset")), split, _size(scores["image_size"])]
+            rows.append([*facts, f"{result['threshold']:g}", str(result["images"]), *cells])
+    notes = [
+        f"Not comparable: the results differ in {what}."
+        for key, what in (("dataset", "data set"), ("split_sha256", "split"), ("threshold", "threshold"))
+        if len({result.get(key) for _, result in results}) > 1
+    ]
+    return _markdown(header, rows) + "".join(f"\n{note}\n" for note in notes)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a `samspl test --json` file.
+
+    Raises:
+        SamsplError: naming the file, if it cannot be read or is none.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise SamsplError(
+            f"{path} cannot be read as JSON ({err}); expected a file of `samspl test --json`"
+        ) from err
+    needed = {"images", "threshold", "profiles"}
+    if (
+        not isinstance(result, dict)
+        or not needed <= result.keys()
+        or not isinstance(result["profiles"], dict)
+    ):
+        raise SamsplError(f"{path} is no evaluation result; expected a file of `samspl test --json`")
+    return result
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, whole or not at all; NaN is refused, since it is no JSON.
+
+    Raises:
+        ValueError: for NaN or infinity.
+        SamsplError: if the file cannot be written.
+    """
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write a CSV file with a header, whole or not at all; None becomes an empty cell.
+
+    Raises:
+        ValueError: for a row with other columns.
+        SamsplError: if the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8, whole or not at all.
+
+    Raises:
+        SamsplError: if the file cannot be written.
+    """
+    write_bytes(path, text.encode())
+
+
+def _pixels_by_box(prediction: ImagePrediction) -> dict[tuple[int, int, int, int], np.ndarray]:
+    """Flat pixel indices of each component; no two components share a box, since they would have to cross."""
+    if prediction.mask is None or prediction.mask.shape != prediction.size_hw:
+        raise ValueError(f"{prediction.file}: COCO needs the mask, of the image's size {prediction.size_hw}")
+    found = find_components(prediction.mask)
+    order = np.argsort(found.labels, kind="stable")
+    groups = np.split(found.pixels[order], np.cumsum(found.area_px)[:-1])
+    return {t.bbox_xyxy: pixels for t, pixels in zip(find_targets(prediction.mask), groups, strict=False)}
+
+
+def _run_lengths(pixels: np.ndarray, shape: tuple[int, int]) -> list[int]:
+    height, width = shape
+    rows, columns = np.divmod(pixels, width)
+    position = np.sort(columns * height + rows)  # column by column
+    starts = position[np.diff(position, prepend=-2) > 1]
+    ends = position[np.diff(position, append=height * width + 1) > 1] + 1
+    edges = np.stack([starts, ends], axis=1).ravel()
+    lengths = np.diff(edges, prepend=0, append=height * width)
+    return lengths[:-1].tolist() if lengths[-1] == 0 else lengths.tolist()
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    table = [list(header), *(list(row) for row in rows)]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(value: float | None, factor: float, form: str) -> str:
+    return "-" if value is None else form.format(value * factor)
+
+
+def _with_count(cell: str, scores: Mapping[str, Any]) -> str:
+    return f"{cell} ({scores['hits']}/{scores['targets']})"
+
+
+def _size(image_size: int | None) -> str:
+    return "native" if image_size is None else f"{image_size} x {image_size}"
+
+
+def _short(checksum: str | None) -> str:
+    return _or_dash(checksum)[:12]
+
+
+def _or_dash(value: Any) -> str:
+    return "-" if value is None else str(value)
