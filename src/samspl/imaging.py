@@ -1,8 +1,8 @@
 """Image files to arrays and back, at the depth they are stored in: PNG, JPEG, BMP, TIFF and NPY.
 
 Infrared frames are often 16-bit, which Pillow's ``convert("L")`` saturates; nothing here narrows a type. The
-format is told by content, not by suffix. No global setting of Pillow is read, changed or relied on for
-safety, so that every function may run in many threads. EXIF orientation is ignored: results refer to pixels
+format is told by content, not by suffix. No global setting of Pillow is changed, so that every function may
+run in many threads. EXIF orientation is ignored: results refer to pixels
 as stored.
 """
 
@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import tifffile
@@ -42,7 +42,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 
 # The plug-in classes are called directly: Image.open would apply Pillow's process-wide pixel limit, which is
 # lower than ours and can only be moved for everybody.
-_PILLOW: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+_PILLOW: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
@@ -120,30 +120,38 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _decode_deep_png(data: bytes, rawmode: str) -> np.ndarray:
+def _bytes_of(file: BinaryIO) -> int:
+    position = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(position)
+    return size
+
+
+def _decode_deep_png(file: BinaryIO, rawmode: str) -> np.ndarray:
     """A 16-bit colour PNG, (H, W, 3 or 4) uint16; Pillow has no such mode and drops the low bytes.
 
     It is decoded twice: PNG is big-endian, so that unpacking it as little-endian keeps the low bytes instead.
     """
     halves = []
     for order in ("B", "L"):
-        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        file.seek(0)
+        image = PngImagePlugin.PngImageFile(file)
         image.tile = [tile._replace(args=rawmode[:-1] + order) for tile in image.tile]
         halves.append(np.array(image).astype(np.uint16))
     high, low = halves
     return (high << 8) | low
 
 
-def _decode_pillow(data: bytes, kind: str) -> np.ndarray:
+def _decode_pillow(file: BinaryIO, kind: str) -> np.ndarray:
     if (
         ImageFile.LOAD_TRUNCATED_IMAGES
     ):  # someone else's switch; with it on, the missing part would be made up
         raise ImageError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on; images are read whole only, turn it off")
-    image = _PILLOW[kind](io.BytesIO(data))
+    image = _PILLOW[kind](file)
     _check_size(*image.size)
     rawmode = image.tile[0].args if image.tile else ""
     if kind == "PNG" and rawmode in ("RGB;16B", "RGBA;16B"):
-        return _decode_deep_png(data, rawmode)
+        return _decode_deep_png(file, rawmode)
     if kind == "PNG" and rawmode == "LA;16B":
         raise ImageError(
             "16-bit grey with transparency would be read at 8 bits; save it without transparency"
@@ -160,15 +168,20 @@ def _decode_pillow(data: bytes, kind: str) -> np.ndarray:
     return np.array(image.convert("RGB").convert("L"))  # palette, CMYK and the like: 8 bits each
 
 
-def _decode_tiff(data: bytes) -> np.ndarray:
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
+def _decode_tiff(file: BinaryIO) -> np.ndarray:
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
         _check_size(page.imagewidth, page.imagelength)
         if page.imagedepth > 1:
             raise ImageError(f"TIFF holds a volume of {page.imagedepth} layers; expected a flat image")
         # tifffile fills strips that are not there with zeros
         ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or min(page.dataoffsets) <= 0 or min(page.databytecounts) <= 0 or max(ends) > len(data):
+        if (
+            not ends
+            or min(page.dataoffsets) <= 0
+            or min(page.databytecounts) <= 0
+            or max(ends) > _bytes_of(file)
+        ):
             raise ImageError("TIFF is truncated: its pixels lie beyond its end; copy or export it again")
         depth, channels = page.bitspersample, page.samplesperpixel
         photometric = page.photometric
@@ -184,7 +197,8 @@ def _decode_tiff(data: bytes) -> np.ndarray:
                     f"TIFF has {depth}-bit colour with compression {page.compression!r}; install imagecodecs "
                     "or save it uncompressed"
                 ) from err
-            return _decode_pillow(data, "TIFF")
+            file.seek(0)
+            return _decode_pillow(file, "TIFF")
         if page.axes.startswith("S"):
             image = np.moveaxis(image, 0, -1)  # (H, W, C)
         if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
@@ -199,22 +213,36 @@ def _decode_tiff(data: bytes) -> np.ndarray:
     return image
 
 
-def _decode_npy(data: bytes) -> np.ndarray:
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
+def _decode_npy(file: BinaryIO) -> np.ndarray:
+    is_short_header = np.lib.format.read_magic(file) == (1, 0)
     read_header = (
-        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        np.lib.format.read_array_header_1_0 if is_short_header else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read_header(stream)
+    shape, _, dtype = read_header(file)
     if dtype.hasobject:
         raise ImageError("NPY holds Python objects, which are not loaded; save numbers")
     if len(shape) in (2, 3):
         _check_size(shape[1], shape[0])
-    expected = stream.tell() + math.prod(shape) * dtype.itemsize
-    if len(data) < expected:
-        raise ImageError(f"NPY is truncated: {len(data)} bytes of {expected}; copy or export it again")
-    stream.seek(0)
-    return np.load(stream, allow_pickle=False)
+    expected = file.tell() + math.prod(shape) * dtype.itemsize
+    if _bytes_of(file) < expected:
+        raise ImageError(f"NPY is truncated: {_bytes_of(file)} bytes of {expected}; copy or export it again")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
+
+
+def _decode(file: BinaryIO) -> np.ndarray:
+    start = file.read(max(len(magic) for magic, _ in _SIGNATURES))
+    file.seek(0)
+    kind = next((name for magic, name in _SIGNATURES if start.startswith(magic)), None)
+    if not start:
+        raise ImageError("the file is empty (0 bytes); copy it again")
+    if kind is None:
+        raise ImageError("this is no image that can be read; expected PNG, JPEG, BMP, TIFF or NPY")
+    if kind == "TIFF":
+        return _decode_tiff(file)
+    if kind == "NPY":
+        return _decode_npy(file)
+    return _decode_pillow(file, kind)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -232,27 +260,21 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        file = path.open("rb")
     except FileNotFoundError as err:
         raise ImageError(f"{path} does not exist; expected an image file") from err
     except IsADirectoryError as err:
         raise ImageError(f"{path} is a folder; expected an image file") from err
     except OSError as err:
         raise ImageError(f"{path} cannot be read ({err.strerror or err}); expected an image file") from err
-    if not data:
-        raise ImageError(f"{path} is empty (0 bytes); copy it again")
-    kind = next((name for magic, name in _SIGNATURES if data.startswith(magic)), None)
-    if kind is None:
-        raise ImageError(f"{path} is no image that can be read; expected PNG, JPEG, BMP, TIFF or NPY")
-    readers = {"TIFF": _decode_tiff, "NPY": _decode_npy}
-    try:
-        image = readers[kind](data) if kind in readers else _decode_pillow(data, kind)
-        return np.require(to_grey(image), requirements=["C", "W"])
-    except ImageError as err:
-        raise ImageError(f"{path}: {err}") from err
-    except _DECODE_ERRORS as err:
-        reason = str(err) or type(err).__name__
-        raise ImageError(f"{path} is truncated or damaged ({reason}); copy or export it again") from err
+    with file:
+        try:
+            return np.require(to_grey(_decode(file)), requirements=["C", "W"])
+        except ImageError as err:
+            raise ImageError(f"{path}: {err}") from err
+        except _DECODE_ERRORS as err:
+            reason = str(err) or type(err).__name__
+            raise ImageError(f"{path} is truncated or damaged ({reason}); copy or export it again") from err
 
 
 def read_mask(path: str | Path) -> np.ndarray:

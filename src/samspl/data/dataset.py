@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from samspl.data.specs import DatasetSpec, get_spec
+from samspl.data.specs import DatasetSpec, get_spec, list_specs
 from samspl.data.splits import Split, find_split
 from samspl.errors import DatasetError
 from samspl.imaging import IMAGE_SUFFIXES, read_image, read_mask, resize
@@ -78,8 +78,10 @@ def find_root(data_path: Path, spec: DatasetSpec) -> Path:
     for name in names:
         if name in by_name:
             return by_name[name]
+    folder = data_path.resolve().name.lower()
+    others = {name.lower() for other in list_specs() for name in (other.name, *other.aliases)}
     has_images = any((data_path / pattern).parent.is_dir() for pattern in spec.images)
-    if data_path.resolve().name.lower() in names or has_images:
+    if folder in names or (has_images and folder not in others):
         return data_path
     there = ", ".join(entry.name for entry in list(by_name.values())[:8]) or "no folder"
     raise DatasetError(f"data path {data_path} holds no folder {spec.name}; there is: {there}")

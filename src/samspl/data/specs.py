@@ -224,7 +224,7 @@ def get_spec(name_or_path: str | Path) -> DatasetSpec:
     path = Path(name_or_path)
     if path.suffix.lower() in (".yaml", ".yml"):
         return _from_yaml(path)
-    if path.is_dir():
+    if text and path.is_dir():
         folder = path.resolve().name
         known = by_name.get(folder.lower())
         return dataclasses.replace(known, root=path) if known else DatasetSpec(name=folder, root=path)
