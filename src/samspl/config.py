@@ -58,6 +58,8 @@ class TrunkConfig:
             )
         if min(self.window_sizes) < 1:
             raise ConfigError(f"window_sizes is {self.window_sizes}; every window needs at least one token")
+        if 8 % self.window_sizes[0]:  # the window embedding tiles a map whose sides are multiples of 8
+            raise ConfigError(f"window_sizes[0] is {self.window_sizes[0]}; expected 1, 2, 4 or 8")
         for i, window in enumerate(self.window_sizes[:-1]):
             if window % 2:  # the first block of the next stage pools these windows 2 x 2
                 raise ConfigError(f"window_sizes[{i}] is {window}; all but the last must be even")
@@ -124,18 +126,26 @@ class ModelConfig:
         """Plain values, ready for JSON or YAML."""
         return to_plain(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """Build from plain values.
+    def with_fields(self, values: Mapping[str, Any]) -> "ModelConfig":
+        """The same but for some fields.
 
         Raises:
             ConfigError: for an unknown field (the nearest known one is named) or contradictory values.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = [field.name for field in dataclasses.fields(self)]
         for name in values:
             if name not in known:
                 raise ConfigError(f"unknown model field {name!r}; {nearest_name(name, known)}")
-        return cls(**values)
+        return dataclasses.replace(self, **values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Build from plain values; fields that are left out are those of `spl_t`.
+
+        Raises:
+            ConfigError: for an unknown field (the nearest known one is named) or contradictory values.
+        """
+        return cls().with_fields(values)
 
 
 def to_plain(config: Any) -> dict[str, Any]:
@@ -149,6 +159,8 @@ def to_plain(config: Any) -> dict[str, Any]:
 def _as_tuples(config: Any, *fields: str) -> None:
     for field in fields:
         value = getattr(config, field)
+        if field == "pos_embed_size" and isinstance(value, int):
+            value = (value, value)
         if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
             raise ConfigError(f"{field} is {value!r}; expected a list of whole numbers")
         object.__setattr__(config, field, tuple(value))
