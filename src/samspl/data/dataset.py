@@ -37,8 +37,9 @@ def find_files(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
     for pattern in patterns:
         folder, _, last = pattern.rpartition("/")
         before, after = last.split("{id}", 1)
-        suffixes = IMAGE_SUFFIXES if after.endswith(".*") else (Path(after).suffix.lower(),)
-        ending = after.removesuffix(".*") if after.endswith(".*") else after[: len(after) - len(suffixes[0])]
+        suffix = Path(f"x{after}").suffix  # the x, since Path(".png") has none
+        suffixes = IMAGE_SUFFIXES if suffix == ".*" else (suffix.lower(),)
+        ending = after.removesuffix(suffix)
         base = root / folder
         matches: list[tuple[str, int, Path]] = []
         for path in base.rglob("*") if base.is_dir() else ():

@@ -5,6 +5,7 @@ the fields of `DatasetSpec`, or a folder in the standard layout. No other module
 """
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,11 @@ class DatasetSpec:
             object.__setattr__(self, field, tuple(str(item) for item in value))
         for field in ("images", "masks"):
             for pattern in getattr(self, field):
-                parts = Path(pattern).parts
-                if "{id}" not in pattern.rsplit("/", 1)[-1] or ".." in parts or Path(pattern).is_absolute():
+                path = Path(pattern)
+                if "{id}" not in path.stem or not path.suffix or ".." in path.parts or path.is_absolute():
                     raise ConfigError(
                         f"{field} pattern {pattern!r} of {self.name} must lie below the data set's folder "
-                        "and have {id} in its last part, as 'images/{id}.*'"
+                        "and end with {id} and a suffix, as 'images/{id}.*'"
                     )
             if not getattr(self, field):
                 raise ConfigError(
@@ -228,9 +229,10 @@ def get_spec(name_or_path: str | Path) -> DatasetSpec:
         folder = path.resolve().name
         known = by_name.get(folder.lower())
         return dataclasses.replace(known, root=path) if known else DatasetSpec(name=folder, root=path)
-    known_names = [spec.name for spec in DATASETS]
+    close = difflib.get_close_matches(text.lower(), by_name, n=1)  # aliases too, in any case
+    meant = by_name[close[0]].name if close else text
     raise ConfigError(
-        f"unknown data set {text!r}; {nearest_name(text, known_names)}; "
+        f"unknown data set {text!r}; {nearest_name(meant, [spec.name for spec in DATASETS])}; "
         "a YAML specification or the folder of a data set is taken too"
     )
 
