@@ -95,7 +95,7 @@ def _plain(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
 def _clouds(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
     stretch = (rng.uniform(1.0, 3.5), 1.0) if rng.random() < 0.7 else (1.0, rng.uniform(1.0, 2.0))
     body = fractal_noise(rng, size_hw, rng.uniform(3.2, 4.2), stretch)
-    detail = fractal_noise(rng, size_hw, rng.uniform(2.0, 3.0), stretch)
+    detail = fractal_noise(rng, size_hw, rng.uniform(2.4, 3.2), stretch)
     # real clouds are smooth in one place and curdled in another, which noise of one spectrum is not
     density = body + rng.uniform(0.1, 0.5) * detail * np.clip(body + np.float32(rng.uniform(0, 1.5)), 0, 2)
     form = rng.random()
@@ -207,9 +207,9 @@ def _buildings(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray
         if rng.random() < 0.5:
             line[: int(rng.uniform(0, 0.8) * h)] = 0
         scene += strength * line
-    # near buildings are out of focus as often as not
-    scene = gaussian_filter(scene, rng.uniform(0.5, 3.0)) if rng.random() < 0.5 else scene
-    return scene + np.float32(0.04) * fractal_noise(rng, size_hw, 1.5)
+    # near buildings are out of focus more often than not
+    scene = gaussian_filter(scene, rng.uniform(0.5, 4.0)) if rng.random() < 0.7 else scene
+    return scene + np.float32(0.02) * fractal_noise(rng, size_hw, 1.5)
 
 
 def _add_windows(rng: np.random.Generator, block: np.ndarray) -> None:

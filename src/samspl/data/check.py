@@ -1,7 +1,8 @@
 """The data doctor: reads all of a data set and says what is wrong, what is mended, and if training can start.
 
 Severities: ``fatal`` stops training or makes its result worthless, ``mended`` is put right on reading and
-says how, ``note`` is worth knowing. A damaged file is fatal only if a split list names it, or if there is no list.
+says how, ``note`` is worth knowing. A damaged file is fatal only if a split list names it, or if there is
+no list.
 """
 
 import itertools
@@ -326,7 +327,7 @@ def _check_mask(
 
 
 def _png_colour(path: Path) -> str | None:
-    """How a PNG that is not plain grey stores its pixels, from its header; None for grey and other formats."""
+    """How a PNG stores its pixels, from its header; None for plain grey and for other formats."""
     with path.open("rb") as file:
         header = file.read(26)
     return _PNG_COLOURS.get(header[25]) if header.startswith(b"\x89PNG") and len(header) == 26 else None

@@ -2,7 +2,7 @@
 
 A scene is a background (`samspl.data.backgrounds`), seen by a sensor with its noise and flaws, onto which
 targets (`samspl.data.target_shapes`) are laid. The strength of each is solved for, so that its
-signal-to-clutter ratio (SCR) in the finished, quantised image is the one drawn from the range asked for. The
+signal-to-clutter ratio (SCR) in the finished, quantised image is one drawn from the range asked for. The
 mask holds the pixels where the target's own contribution, before noise, is at least
 `target_shapes.MASK_FRACTION` of its largest one. Numbers of targets, sizes and contrasts follow NUDT-SIRST
 and NUAA-SIRST, where 1 target in 1450 is darker than its surroundings: all are bright here.
@@ -31,6 +31,7 @@ real targets have 13 or more."""
 CSV_HEADER = "image,x,y,size_px,area_px,scr,kind,background"
 """First line of `targets.csv`."""
 
+_BACKGROUND_SHARES = (0.34, 0.13, 0.18, 0.15, 0.2)  # roughly those of the real sets, in the same order
 _COUNTS, _COUNT_SHARES = (1, 2, 3, 4, 5, 6), (0.55, 0.25, 0.1, 0.05, 0.03, 0.02)
 _TRIES_A_TARGET, _TRIES_A_SCENE = 12, 4
 _GAP_PX = 2
@@ -130,17 +131,19 @@ def _try_target(
 
     before, template = frame.counts[region].copy(), template * np.float32(frame.gain)
     frame.mask[region] |= inside
-    wanted = rng.uniform(*scr_range)
 
-    def error(strength: float) -> float:
+    def scr(strength: float) -> float:
         frame.counts[region] = before + np.float32(strength) * template
-        return min(frame.measured(pixels), 1e3) - wanted
+        return min(frame.measured(pixels), 1e3)
 
     # contrast is the mean over the mask, strength the peak
     weakest = min_contrast / float(stamp.template[stamp.inside].mean())
-    if error(weakest) < 0 < error(_STRONGEST):
-        error(brentq(error, weakest, _STRONGEST, xtol=0.02, rtol=1e-4, maxiter=40))
-        low, high = scr_range
+    low, high = scr_range
+    # the part of the range that can be had at this place
+    least, most = max(scr(weakest), low), min(scr(_STRONGEST), high)
+    if least < most:
+        wanted = rng.uniform(least, most)
+        scr(brentq(lambda s: scr(s) - wanted, weakest, _STRONGEST, xtol=0.1, rtol=5e-3, maxiter=40))
         target = SceneTarget(
             (left + stamp.centre_xy[0], top + stamp.centre_xy[1]), len(pixels), stamp.size_px, 0.0, stamp.kind
         )
@@ -158,15 +161,18 @@ def _see(rng: np.random.Generator, radiance: np.ndarray, saturates: bool) -> np.
     contrast = np.exp(rng.uniform(np.log(5.0), np.log(75.0)))
     deviation = max(float(radiance.std()), 1e-6)
     levels = (radiance - radiance.mean()) * np.float32(contrast / deviation)
-    if rng.random() < 0.4:
-        levels = gaussian_filter(levels, rng.uniform(0.4, 1.2))
+    if rng.random() < 0.65:
+        levels = gaussian_filter(levels, rng.uniform(0.4, 1.6))
     levels += np.float32(rng.uniform(25.0, 200.0))
     if rng.random() < 0.25:  # vignetting: darker towards the corners
         y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)[None]
         levels *= 1 - np.float32(rng.uniform(0.05, 0.3)) * (x**2 + y**2)
     sigma = np.exp(rng.normal(-0.2, 0.8))
     # frames that were enlarged or filtered have noise that is correlated between neighbours
-    noise = fractal_noise(rng, (h, w), rng.uniform(0.5, 1.5) if rng.random() < 0.35 else 0.0)
+    if rng.random() < 0.35:
+        noise = fractal_noise(rng, (h, w), rng.uniform(0.5, 1.5))
+    else:
+        noise = rng.standard_normal((h, w), np.float32)
     levels += np.float32(sigma) * noise
     if rng.random() < 0.3:  # columns, less often rows, of a detector array differ in gain and offset
         levels += (sigma * rng.uniform(0.2, 1.0) * rng.standard_normal(w, np.float32))[None].astype(
@@ -255,7 +261,9 @@ def draw_scene(
         ValueError: for a size, depth, range, count or share that makes no sense.
     """
     _check_arguments(size_hw, bits, scr_range, target_count, empty_share)
-    kind: BackgroundKind = background or BACKGROUND_KINDS[rng.integers(len(BACKGROUND_KINDS))]
+    kind: BackgroundKind = (
+        background or BACKGROUND_KINDS[rng.choice(len(BACKGROUND_KINDS), p=_BACKGROUND_SHARES)]
+    )
     wanted = target_count
     if wanted is None:
         wanted = 0 if rng.random() < empty_share else int(rng.choice(_COUNTS, p=_COUNT_SHARES))

@@ -1,6 +1,9 @@
 """Synthetic scenes: the truth they tell about themselves, measured again from the finished image."""
 
 import csv
+import re
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +187,15 @@ def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not empty"):
         write_dataset(tmp_path, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_dir: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (project_dir / "docs/synthetic.md").read_text(), re.S)
+    assert len(blocks) == 2
+    write_dataset(tmp_path / "set", 2, size_hw=(64, 48))  # stands for a real set
+    monkeypatch.setattr(sys, "argv", ["sheet.py", str(tmp_path / "set/images"), str(tmp_path / "sheet.png")])
+    for number, block in enumerate(blocks):
+        script = tmp_path / f"{number}.py"
+        script.write_text(block)
+        runpy.run_path(str(script))
+    assert read_image(tmp_path / "sheet.png").shape == (6 * 256, 6 * 256)
