@@ -4,11 +4,14 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
 from samspl.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from samspl.data.specs import DatasetSpec
 
 NAME = "data"
 HELP = "describe, check, split and draw data sets"
@@ -27,14 +30,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     actions.add_subcommand("info", info, help="what is known of a data set")
 
     check = _parser(parser, "read everything and report what is wrong", EXAMPLE)
-    check.add_argument("dir", type=str, help="the data set's folder")
+    check.add_argument("dir", type=str, help="the data set's folder, or its YAML specification")
     check.add_argument("--json", type=str | None, help="file to write the whole report to")
     actions.add_subcommand("check", check, help="find what is wrong with a data set")
 
     split = _parser(
         parser, "write train.txt and test.txt", "samspl data split datasets/mine --test 0.2 --seed 1"
     )
-    split.add_argument("dir", type=str, help="the data set's folder")
+    split.add_argument("dir", type=str, help="the data set's folder, or its YAML specification")
     split.add_argument("--test", type=float, default=0.2, help="part of the images to test on")
     split.add_argument("--seed", type=int, default=2727, help="of the choice")
     split.add_argument("--overwrite", action="store_true", help="replace lists that are there")
@@ -110,7 +113,8 @@ def _info(args: Any, quiet: bool) -> int:
 def _check(args: Any, quiet: bool) -> int:
     from samspl.data.check import check_dataset
 
-    report = check_dataset(_folder(args.dir), progress=_progress(quiet))
+    root, spec = _dataset(args.dir)
+    report = check_dataset(root, spec, _progress(quiet))
     if args.json:
         path = Path(args.json)
         try:
@@ -126,12 +130,11 @@ def _check(args: Any, quiet: bool) -> int:
 
 def _split(args: Any, quiet: bool) -> int:
     from samspl.data.make_split import make_split, write_split
-    from samspl.data.specs import get_spec
 
-    root = _folder(args.dir)
+    root, spec = _dataset(args.dir)
     if not 0 < args.test < 1:
         raise ConfigError(f"--test is {args.test}; expected more than 0 and less than 1, as 0.2")
-    train, test = make_split(root, get_spec(root), args.test, _seed(args.seed), _progress(quiet))
+    train, test = make_split(root, spec, args.test, _seed(args.seed), _progress(quiet))
     write_split(root, train, test, args.overwrite)
     print(f"{root / 'train.txt'}: {len(train)} images, {root / 'test.txt'}: {len(test)} images")
     return 0
@@ -160,11 +163,19 @@ def _synth(args: Any, quiet: bool) -> int:
     return 0
 
 
-def _folder(text: str) -> Path:
+def _dataset(text: str) -> "tuple[Path, DatasetSpec]":
+    """Folder and specification; a YAML specification that names its root may stand for the folder."""
+    from samspl.data.specs import get_spec
+
     path = Path(text)
-    if not path.is_dir():
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    if not is_yaml and not path.is_dir():
         raise ConfigError(f"{path} is no folder; give the data set's folder, which holds images/ and masks/")
-    return path
+    spec = get_spec(path)
+    root = spec.root or path.parent
+    if not root.is_dir():
+        raise ConfigError(f"root {root} of {path} is no folder; correct it")
+    return root, spec
 
 
 def _seed(seed: int) -> int:

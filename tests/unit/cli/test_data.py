@@ -106,3 +106,14 @@ def test_example_in_the_help_is_accepted_by_the_parser() -> None:
     data.add_arguments(own)
     args = parser.parse_args(data.EXAMPLE.split()[1:])
     assert args["data"]["check"].json == "report.json"
+
+
+def test_yaml_specification_stands_for_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "scenes"
+    assert _run("synth", "--out", str(out), "--count", "5", "-q") == 0
+    (out / "masks").rename(out / "labels")
+    yaml = tmp_path / "mine.yaml"
+    yaml.write_text("root: scenes\nmasks: ['labels/{id}.png']\n")
+    assert _run("check", str(yaml), "-q") == 0
+    assert "mine: 5 images" in capsys.readouterr().out
+    assert _run("check", str(out), "-q") == 1  # the standard layout has no labels/
