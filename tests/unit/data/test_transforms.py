@@ -98,7 +98,7 @@ def test_scale_crop_equals_pillow_on_the_whole_image(size_hw: tuple[int, int], d
         assert crop.shape == crop_mask.shape == (64, 64)
         assert crop.dtype == values.dtype
         np.testing.assert_allclose(crop.astype(float), plain_image.astype(float), atol=tolerance, rtol=0)
-        assert (np.abs(crop.astype(float) - plain_image) >= 1).mean() < 0.02
+        assert (np.abs(crop.astype(float) - plain_image) >= 1).mean() < 0.1
         np.testing.assert_array_equal(crop_mask, plain_mask)
 
 
@@ -109,7 +109,7 @@ def test_scale_crop_at_the_published_size_equals_pillow() -> None:
         crop, crop_mask = ScaleCrop(512)(image, mask, np.random.default_rng(seed))
         difference = np.abs(crop.astype(int) - plain_image)
         assert difference.max() <= 2
-        assert (difference > 0).mean() < 0.02
+        assert (difference > 0).mean() < 0.1
         assert (difference > 1).mean() < 1e-4
         np.testing.assert_array_equal(crop_mask, plain_mask)
 
