@@ -76,8 +76,9 @@ class ScaleCrop:
     size.
 
     Only the part that the crop shows is resampled. Pillow takes the part's edges in single precision, so that
-    8-bit images differ from resizing the whole: of pure noise, mostly less than one value in a hundred (one
-    in twenty at scales with many ties) by one grey level, hardly any by two. Masks do not differ.
+    8-bit images differ from resizing the whole: of pure noise, less than one value in a hundred by one grey
+    level, hardly any by two; at scales such as 5 : 4, where many values fall halfway, more by one. Masks do
+    not differ.
     """
 
     size: int
@@ -119,8 +120,8 @@ class Blur:
         if not applies:
             return image, mask
         if image.dtype == np.uint8:
-            blurred = Image.fromarray(np.ascontiguousarray(image)).filter(ImageFilter.GaussianBlur(radius))
-            return np.array(blurred), mask
+            rounded = Image.fromarray(np.ascontiguousarray(image)).filter(ImageFilter.GaussianBlur(radius))
+            return np.array(rounded), mask
         variance = radius**2 / 3  # of one box filter; below 1/3, so that it is three pixels wide
         box = np.array([variance / 2, 1 - variance, variance / 2])
         blurred = image.astype(np.float32)
