@@ -16,9 +16,8 @@ import torch
 from samspl.errors import DatasetError, SamsplError
 from samspl.imaging import resize
 from samspl.metrics.curves import Curve, Interval, PdBin, PdFaCurve, bootstrap_intervals, pd_by
-from samspl.metrics.detection import match_image
-from samspl.metrics.pixel import PROFILES, Profile, check_profile, count_pixels, or_none, pixel_figures
-from samspl.metrics.suite import COUNT_FIELDS, Scores, scores_from_counts
+from samspl.metrics.pixel import PROFILES, Profile, check_profile, or_none, pixel_figures
+from samspl.metrics.suite import COUNT_FIELDS, Scores, count_and_match, scores_from_counts
 from samspl.postprocess import (
     DEFAULT_THRESHOLD,
     check_threshold,
@@ -305,8 +304,8 @@ class _Tally:
         return mask
 
     def _count(self, profile: Profile, pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
-        counts, is_hit = match_image(pred, gt, profile)
-        self.counts[profile].extend((*count_pixels(pred, gt), *counts))
+        counts, is_hit = count_and_match(pred, gt, profile)
+        self.counts[profile].extend(counts)
         return is_hit
 
     def result(self, image_size: int | None) -> EvaluationResult:

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
 MATCH_DISTANCE_PX = 3.0
 """A predicted and a true target belong together only if their centroids are nearer than this."""
 SCR_MARGIN_PX = 5
 """The surroundings of a target reach at least this far beyond its box."""
-DENSE_SHARE = 0.015
-"""Above this share of foreground, labelling the whole frame is faster than labelling the list of its
-pixels."""
+EIGHT_CONNECTED = np.ones((3, 3), np.int8)
+"""Neighbourhood within which pixels belong together."""
 
 
 @dataclass(frozen=True)
@@ -79,32 +78,34 @@ class Matching:
     """Predicted targets without a partner."""
 
 
-def label_pixels(keys: np.ndarray, stride: int) -> tuple[np.ndarray, int]:
+def label_pixels(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, int]:
     """Group pixels that touch, diagonals included.
 
-    Works on the list of foreground pixels alone, since targets fill a thousandth of an image: faster than
-    labelling whole frames, and one call can label many masks at once when their keys lie far
-    apart.
+    Targets fill a thousandth of an image, so rows and columns without any pixel are squeezed out before
+    labelling, but for one between neighbours that must not touch.
 
     Args:
-        keys: (P,) int64, ascending and unique: ``row * stride + column``.
-        stride: Larger than the width, so that the last column does not touch the next row's first.
+        rows: (P,) int64, at least one; of any size, so that many masks can be labelled at once, one below the
+            other with a free row between them.
+        columns: (P,) int64.
     Returns:
-        (P,) int32 group numbers by first pixel in key order, and the number of groups.
+        (P,) int32 group numbers from 0 in scan order of the groups' first pixels, and the number of groups.
     """
-    count = len(keys)
-    first, second = [], []
-    # right, and the three below; the four others are the same pairs seen from the other end
-    for offset in (1, stride - 1, stride, stride + 1):
-        position = np.searchsorted(keys, keys + offset)
-        position[position == count] = 0
-        touching = np.flatnonzero(keys[position] == keys + offset)
-        first.append(touching)
-        second.append(position[touching])
-    edges = (np.concatenate(first), np.concatenate(second))
-    graph = csr_array((np.ones(len(edges[0]), np.int8), edges), shape=(count, count))
-    groups, labels = connected_components(graph, directed=False)
-    return labels, int(groups)
+    small_rows, height = _squeeze(rows)
+    small_columns, width = _squeeze(columns)
+    small = np.zeros((height, width), bool)
+    small[small_rows, small_columns] = True
+    labels, count = ndimage.label(small, EIGHT_CONNECTED)
+    return labels[small_rows, small_columns] - 1, count
+
+
+def _squeeze(positions: np.ndarray) -> tuple[np.ndarray, int]:
+    """Renumber positions without gaps wider than one; also the new length."""
+    kept = np.zeros(positions.max() + 2, bool)
+    kept[positions] = True
+    kept[positions + 1] = True
+    renumbered = np.cumsum(kept) - 1
+    return renumbered[positions], int(renumbered[-1]) + 1
 
 
 def find_components(mask: np.ndarray) -> Components:
@@ -122,11 +123,7 @@ def find_components(mask: np.ndarray) -> Components:
         empty = np.zeros(0, np.int64)
         return Components(empty, empty.astype(np.int32), empty, np.zeros((0, 2)))
     rows, columns = np.divmod(pixels, width)
-    if len(pixels) > DENSE_SHARE * mask.size:
-        labelled, count = ndimage.label(mask, np.ones((3, 3)))
-        labels = labelled.ravel()[pixels] - 1
-    else:
-        labels, count = label_pixels(rows * (width + 1) + columns, width + 1)
+    labels, count = label_pixels(rows, columns)
     area = np.bincount(labels, minlength=count)
     sums = (np.bincount(labels, columns, count), np.bincount(labels, rows, count))
     return Components(pixels, labels, area, np.stack(sums, axis=1) / area[:, None])
@@ -274,9 +271,7 @@ def choose_best(pred: np.ndarray, gt: np.ndarray, distance: np.ndarray, area: np
     """
     if not len(pred):
         return np.zeros(0, bool)
-    _, pred_index, pred_degree = np.unique(pred, return_inverse=True, return_counts=True)
-    _, gt_index, gt_degree = np.unique(gt, return_inverse=True, return_counts=True)
-    chosen = (pred_degree[pred_index] == 1) & (gt_degree[gt_index] == 1)
+    chosen = (np.bincount(pred)[pred] == 1) & (np.bincount(gt)[gt] == 1)
     rivals = np.flatnonzero(~chosen)
     if not len(rivals):
         return chosen

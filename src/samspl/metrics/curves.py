@@ -22,8 +22,8 @@ DEFAULT_THRESHOLDS = tuple(k / 100 for k in range(1, 100))
 """0.01 to 0.99."""
 AUC_MAX_FA = 1e-4
 """False-alarm rate up to which the area under the Pd-Fa curve is taken: 100 pixels in a million."""
-STACK_LIMIT_PX = 10_000
-"""Levels with more foreground than this are labelled one at a time, which bounds the memory of the stack."""
+STACK_LIMIT = 2**21
+"""Masks are labelled together as long as they take no more pixels than this, which bounds the memory."""
 
 
 class CurveCounts(NamedTuple):
@@ -220,30 +220,24 @@ def _stacked_components(
     Returns:
         Mask number, area and centroid (column, row) of every component, by mask, then in scan order.
     """
-    height, width = shape
-    stride = width + 1
-    plane = (height + 1) * stride  # a free row and column between masks, so that they do not touch
-    dense = _at_least(rank + 1, levels) > STACK_LIMIT_PX
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for j in np.flatnonzero(dense):
-        mask = np.zeros(shape, bool)
-        mask.ravel()[pixels[rank >= j]] = True
-        found = find_components(mask)
-        parts.append((np.full(len(found.area_px), j), found.area_px, found.centroid_xy))
-    first = int(dense.sum())
-    kept = rank >= first
-    pixels, rank = pixels[kept], rank[kept]
-    if len(pixels):
-        level, place = np.nonzero(rank >= np.arange(first, levels)[:, None])
-        rows, columns = np.divmod(pixels[place], width)
-        labels, count = label_pixels(level * plane + rows * stride + columns, stride)
+    rows, columns = np.divmod(pixels, shape[1])
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2)))]
+    first = 0
+    while first < levels:
+        kept = rank >= first
+        rows, columns, rank = rows[kept], columns[kept], rank[kept]
+        # later masks lie within this one, so that none of them needs more room
+        room = 4 * len(np.unique(rows)) * len(np.unique(columns))
+        last = min(levels, first + max(1, STACK_LIMIT // room))
+        level, place = np.nonzero(rank >= np.arange(first, last)[:, None])
+        # one mask below the other, a free row between them
+        labels, count = label_pixels(level * (shape[0] + 1) + rows[place], columns[place])
         area = np.bincount(labels, minlength=count)
-        sums = (np.bincount(labels, columns, count), np.bincount(labels, rows, count))
+        sums = (np.bincount(labels, columns[place], count), np.bincount(labels, rows[place], count))
         of_label = np.empty(count, np.int64)
         of_label[labels] = level + first
         parts.append((of_label, area, np.stack(sums, axis=1) / area[:, None]))
-    if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2))
+        first = last
     level_of, area_of, centroid_of = (np.concatenate(part) for part in zip(*parts, strict=True))
     return level_of, area_of, centroid_of
 

@@ -14,7 +14,14 @@ import torch
 from torchmetrics import Metric
 
 from samspl.metrics.pixel import Masks, Profile, add_up, check_profile, iter_pairs, or_none, ratio
-from samspl.targets import MATCH_DISTANCE_PX, choose_best, choose_greedy, find_components, near_pairs
+from samspl.targets import (
+    MATCH_DISTANCE_PX,
+    Components,
+    choose_best,
+    choose_greedy,
+    find_components,
+    near_pairs,
+)
 
 
 class TargetCounts(NamedTuple):
@@ -42,17 +49,23 @@ def count_targets(pred: np.ndarray, gt: np.ndarray, profile: Profile = "strict")
     Raises:
         ValueError: for an unknown profile, or arrays that are no masks.
     """
-    return match_image(pred, gt, profile)[0]
+    return count_components(find_components(pred), find_components(gt), pred.size, profile)[0]
 
 
-def match_image(pred: np.ndarray, gt: np.ndarray, profile: Profile) -> tuple[TargetCounts, np.ndarray]:
-    """Count one image and tell which true targets were hit.
+def count_components(
+    predicted: Components, true: Components, pixels: int, profile: Profile
+) -> tuple[TargetCounts, np.ndarray]:
+    """Count one image of which the components are known.
 
+    Args:
+        predicted: Components of the predicted mask.
+        true: Components of the true mask.
+        pixels: Pixels of the image.
+        profile: Rules of matching and of false alarms.
     Returns:
-        The counts, and (T,) bool for the true targets in scan order.
+        The counts, and (T,) bool: which true targets were hit, in scan order.
     """
     check_profile(profile)
-    predicted, true = find_components(pred), find_components(gt)
     p, t, distance = near_pairs(predicted.centroid_xy, true.centroid_xy, MATCH_DISTANCE_PX)
     if profile == "published":
         chosen = choose_greedy(p, t)
@@ -64,7 +77,7 @@ def match_image(pred: np.ndarray, gt: np.ndarray, profile: Profile) -> tuple[Tar
     is_hit = np.zeros(len(true.area_px), bool)
     is_hit[t[chosen]] = True
     false_px = int(predicted.area_px[false].sum())
-    return TargetCounts(len(is_hit), int(is_hit.sum()), int(false.sum()), false_px, pred.size), is_hit
+    return TargetCounts(len(is_hit), int(is_hit.sum()), int(false.sum()), false_px, pixels), is_hit
 
 
 def detection_figures(totals: np.ndarray) -> dict[str, np.ndarray]:

@@ -46,10 +46,14 @@ def count_pixels(pred: np.ndarray, gt: np.ndarray) -> PixelCounts:
         pred: (H, W) bool, predicted foreground.
         gt: (H, W) bool, true foreground.
     """
-    hit, predicted, true = (int(np.count_nonzero(m)) for m in (pred & gt, pred, gt))
-    union = predicted + true - hit
-    iou = round(hit * IOU_UNIT / union) if union else 0
-    return PixelCounts(hit, predicted, true, iou, int(union == 0), 1)
+    return counts_of_image(*(int(np.count_nonzero(mask)) for mask in (pred & gt, pred, gt)))
+
+
+def counts_of_image(hit_px: int, pred_px: int, gt_px: int) -> PixelCounts:
+    """Counts of one image from its foreground pixels in both masks, in the predicted and in the true one."""
+    union = pred_px + gt_px - hit_px
+    iou = round(hit_px * IOU_UNIT / union) if union else 0
+    return PixelCounts(hit_px, pred_px, gt_px, iou, int(union == 0), 1)
 
 
 def iter_pairs(pred: Masks, gt: Masks, binary: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -6,18 +6,19 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
-from samspl.metrics.detection import TargetCounts, count_targets, detection_figures
+from samspl.metrics.detection import TargetCounts, count_components, detection_figures
 from samspl.metrics.pixel import (
     Masks,
     PixelCounts,
     Profile,
     add_up,
     check_profile,
-    count_pixels,
+    counts_of_image,
     iter_pairs,
     or_none,
     pixel_figures,
 )
+from samspl.targets import find_components
 
 COUNT_FIELDS = (*PixelCounts._fields, *TargetCounts._fields)
 """What is counted for each image, in order; plain sums of these give every figure."""
@@ -73,7 +74,24 @@ def count_image(pred: np.ndarray, gt: np.ndarray, profile: Profile = "strict") -
     Returns:
         The values of `COUNT_FIELDS`.
     """
-    return (*count_pixels(pred, gt), *count_targets(pred, gt, profile))
+    return count_and_match(pred, gt, profile)[0]
+
+
+def count_and_match(pred: np.ndarray, gt: np.ndarray, profile: Profile) -> tuple[tuple[int, ...], np.ndarray]:
+    """Count one image and tell which true targets were hit.
+
+    Returns:
+        The values of `COUNT_FIELDS`, and (T,) bool for the true targets in scan order.
+    Raises:
+        ValueError: for sizes that differ, or arrays that are no masks.
+    """
+    if pred.shape != gt.shape:
+        raise ValueError(f"predicted mask has shape {pred.shape}, the true one {gt.shape}; expected the same")
+    predicted, true = find_components(pred), find_components(gt)
+    hit_px = int(np.count_nonzero(gt.ravel()[predicted.pixels]))
+    of_pixels = counts_of_image(hit_px, len(predicted.pixels), len(true.pixels))
+    of_targets, is_hit = count_components(predicted, true, pred.size, profile)
+    return (*of_pixels, *of_targets), is_hit
 
 
 def figures(totals: np.ndarray, profile: Profile = "strict") -> dict[str, np.ndarray]:

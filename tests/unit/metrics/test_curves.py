@@ -44,12 +44,12 @@ def test_curve_of_two_pixels_by_hand() -> None:
     assert CurveCounts(*counts[2]) == CurveCounts(0, 0, 1, 1, 0, 0, 0, 100)
 
 
-@pytest.mark.parametrize("limit", [10_000, 60])
+@pytest.mark.parametrize("limit", [curves_module.STACK_LIMIT, 20_000, 1])
 def test_curve_equals_the_strict_score_at_every_threshold(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # with a small limit the lower levels are labelled one at a time
-    monkeypatch.setattr(curves_module, "STACK_LIMIT_PX", limit)
+    # with a small limit the masks are labelled a few or one at a time
+    monkeypatch.setattr(curves_module, "STACK_LIMIT", limit)
     rng = np.random.default_rng(0)
     pairs = [noisy_scene(rng) for _ in range(5)] + [(np.zeros((9, 9), np.float32), np.zeros((9, 9), bool))]
     metric = PdFaCurve()
