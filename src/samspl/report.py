@@ -213,14 +213,14 @@ def read_result(path: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise SamsplError(
-            f"{path} cannot be read as JSON ({err}); expected a file of `samspl test --json`"
+            f"{path} is no readable JSON ({err}); expected a file of `samspl test --json`"
         ) from err
-    needed = {"images", "threshold", "profiles"}
-    if (
-        not isinstance(result, dict)
-        or not needed <= result.keys()
-        or not isinstance(result["profiles"], dict)
-    ):
+    profiles = result.get("profiles") if isinstance(result, dict) else None
+    needed = {"image_size", "hits", "targets", *(key for _, key, *_ in FIGURE_ROWS)}
+    is_whole = isinstance(profiles, dict) and all(
+        isinstance(profile, dict) and needed <= profile.keys() for profile in profiles.values()
+    )
+    if not is_whole or not {"images", "threshold"} <= result.keys():
         raise SamsplError(f"{path} is no evaluation result; expected a file of `samspl test --json`")
     return result
 
