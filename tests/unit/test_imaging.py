@@ -215,6 +215,17 @@ def test_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, kind: str) -> Non
     assert all(str(path) in message for message in refused)
 
 
+def test_tiled_tiff_cut_between_two_tiles_is_refused(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(1, 256, (40, 30), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, tile=(16, 16))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        last = file.pages.first.dataoffsets[-1]
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[:last])  # tifffile alone gives zeros for the last tile
+    with pytest.raises(ImageError, match=r"a\.tif.*truncated"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_truncated_file_stays_an_error_where_pillow_was_told_to_fill_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +367,19 @@ def test_full_disk_leaves_the_old_file_and_no_half_file(
 
     monkeypatch.setattr(Path, "write_bytes", fill_up)
     with pytest.raises(ImageError, match=r"a\.png.*No space left"):
+        write_image(tmp_path / "a.png", GREY8 // 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GREY8)
+
+
+def test_crash_before_renaming_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "a.png", GREY8)
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(ImageError, match=r"a\.png.*Input/output error"):
         write_image(tmp_path / "a.png", GREY8 // 2)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GREY8)
