@@ -125,12 +125,13 @@ def draw_comparison(
     pred, gt = find_targets(pred_mask), find_targets(gt_mask)
     matching = match_targets(pred, gt, max_distance_px)
     canvas = _Canvas(image)
+    # what is true comes last, so that a swarm of false alarms does not bury it
+    for p in matching.false_alarms:
+        canvas.mark(FALSE_ALARM, pred[p].bbox_xyxy)
     for p, t in matching.hits:
         canvas.mark(HIT, _union(pred[p].bbox_xyxy, gt[t].bbox_xyxy))
     for t in matching.misses:
         canvas.mark(MISS, gt[t].bbox_xyxy)
-    for p in matching.false_alarms:
-        canvas.mark(FALSE_ALARM, pred[p].bbox_xyxy)
     return canvas.with_legend(
         [
             (HIT, len(matching.hits)),

@@ -130,21 +130,28 @@ class DetectionMetric(Metric):
     is_differentiable = False
     figure: str
     """Which of `detection_figures`."""
-    totals: torch.Tensor
-    """(5,) int64, the fields of `TargetCounts`."""
 
     def __init__(self, profile: Profile = "strict", **kwargs: Any) -> None:
         """Start at zero; further arguments go to `torchmetrics.Metric`."""
         check_profile(profile)
         super().__init__(**kwargs)
         self.profile: Profile = profile
+        # Named by profile: a MetricCollection updates metrics whose states are alike after the first batch
+        # only once.
+        self._state = f"{profile}_totals"
         self.add_state(
-            "totals", torch.zeros(len(TargetCounts._fields), dtype=torch.int64), dist_reduce_fx="sum"
+            self._state, torch.zeros(len(TargetCounts._fields), dtype=torch.int64), dist_reduce_fx="sum"
         )
+
+    @property
+    def totals(self) -> torch.Tensor:
+        """(5,) int64, the fields of `TargetCounts`."""
+        return getattr(self, self._state)
 
     def update(self, pred: Masks, gt: Masks) -> None:
         """Add images; see `iter_pairs`."""
-        self.totals += torch.from_numpy(_totals(pred, gt, self.profile)).to(self.totals.device)
+        new = torch.from_numpy(_totals(pred, gt, self.profile)).to(self.totals.device)
+        setattr(self, self._state, self.totals + new)
 
     def compute(self) -> torch.Tensor:
         """The figure as a float64 scalar on the CPU; NaN where undefined."""

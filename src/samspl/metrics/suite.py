@@ -166,19 +166,26 @@ class DetectionSuite(Metric):
 
     full_state_update = False
     is_differentiable = False
-    totals: torch.Tensor
-    """(11,) int64, `COUNT_FIELDS` in order."""
 
     def __init__(self, profile: Profile = "strict", **kwargs: Any) -> None:
         """Start at zero; further arguments go to `torchmetrics.Metric`."""
         check_profile(profile)
         super().__init__(**kwargs)
         self.profile: Profile = profile
-        self.add_state("totals", torch.zeros(len(COUNT_FIELDS), dtype=torch.int64), dist_reduce_fx="sum")
+        # Named by profile: a MetricCollection updates metrics whose states are alike after the first batch
+        # only once.
+        self._state = f"{profile}_totals"
+        self.add_state(self._state, torch.zeros(len(COUNT_FIELDS), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def totals(self) -> torch.Tensor:
+        """(11,) int64, `COUNT_FIELDS` in order."""
+        return getattr(self, self._state)
 
     def update(self, pred: Masks, gt: Masks) -> None:
         """Add images; see `score`."""
-        self.totals += torch.from_numpy(_totals(pred, gt, self.profile)).to(self.totals.device)
+        new = torch.from_numpy(_totals(pred, gt, self.profile)).to(self.totals.device)
+        setattr(self, self._state, self.totals + new)
 
     def compute(self) -> Scores:
         """Scores of all images so far, of all processes."""

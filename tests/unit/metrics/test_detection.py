@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from torchmetrics import MetricCollection
 
 from samspl import metrics
 from samspl.metrics import Fa, Pd
@@ -106,3 +107,11 @@ def test_metric_without_targets_is_nan() -> None:
     pd = Pd()
     pd.update(GT, np.zeros_like(GT))
     assert math.isnan(pd.compute().item())
+
+
+def test_both_profiles_in_one_collection_stay_apart_though_they_start_alike() -> None:
+    both = MetricCollection({profile: Fa(profile) for profile in metrics.PROFILES})
+    both.update(GT, GT)
+    both.update(mask_with((2, 2, 2, 2), (12, 12, 2, 2)), GT)
+    found = {profile: value.item() for profile, value in both.compute().items()}
+    assert found == {"published": 0.0, "strict": 4 / 800}

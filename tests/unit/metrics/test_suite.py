@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.multiprocessing
 from torch import distributed
+from torchmetrics import MetricCollection
 
 from samspl.metrics import PROFILES, DetectionSuite, NIoU, PdFaCurve, score
 
@@ -94,6 +95,16 @@ def test_suite_equals_score_and_starts_again_after_reset(profile: str) -> None:
             suite.update(torch.from_numpy(p), torch.from_numpy(t))
         assert suite.compute() == score(preds, gts, profile)
         suite.reset()
+
+
+def test_both_profiles_in_one_collection_stay_apart_though_they_start_alike() -> None:
+    preds, gts = scenes()
+    preds, gts = [gts[0], *preds], [gts[0], *gts]  # a perfect first image, on which both profiles agree
+    both = MetricCollection({profile: DetectionSuite(profile) for profile in PROFILES})
+    for p, t in zip(preds, gts, strict=True):
+        both.update(p, t)
+    for profile, suite in both.items():
+        assert suite.compute() == score(preds, gts, profile)
 
 
 def _work(rank: int, folder: str) -> None:
