@@ -5,8 +5,9 @@ Follows the variants of the SAM-SPL paper (IEEE TGRS 2025) and of SAM 2's Hiera 
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from samspl.errors import ConfigError
@@ -164,3 +165,68 @@ def _as_tuples(config: Any, *fields: str) -> None:
         if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
             raise ConfigError(f"{field} is {value!r}; expected a list of whole numbers")
         object.__setattr__(config, field, tuple(value))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run; the defaults are the published recipe."""
+
+    dataset: str
+    """Known name, YAML specification or folder."""
+    data_path: str
+    """Folder that holds one folder for each data set, or the data set's folder itself."""
+    sam_weights: str | None
+    """SAM 2 checkpoint for the trunk: path, fetched name, or None for a random trunk."""
+    save_dir: str
+    """Folder of the run."""
+    variant: str = "spl_t"
+    """Network."""
+    init: str | None = None
+    """SAM-SPL weights to start from."""
+    image_size: int | None = None
+    """Side of the training images in pixels, a multiple of 32; None takes the data set's."""
+    batch_size: int = 12
+    """Images of a step."""
+    lr: float = 1e-2
+    """Learning rate at the start; falls on a cosine to 1e-6."""
+    weight_decay: float = 1e-4
+    """In Adan's proximal form."""
+    epochs: int = 300
+    """Passes over the training images."""
+    seed: int = 2727
+    """Of weights, order and augmentation."""
+    precision: str = "fp32"
+    """`fp32`, or `bf16` for mixed precision."""
+    channels_last: bool = False
+    """Convert the weights' memory layout as well, for GPUs."""
+    freeze_trunk: bool | None = None
+    """Keep the SAM trunk fixed; None: if SAM weights are given."""
+    split_set: str | None = None
+    """Which split lists; None takes the data set's default."""
+    resume: str | None = None
+    """`last`, or the `.ckpt` file to go on from."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda:N` or `mps`."""
+    workers: int = 0
+    """Processes that load images; 0 loads in the training process."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `ModelConfig` that differ from the variant's."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ConfigError(f"lr is {self.lr}; expected a positive number")
+        for name in ("batch_size", "epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("workers", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.image_size is not None and (self.image_size < 32 or self.image_size % 32):
+            raise ConfigError(f"image_size is {self.image_size}; training needs a positive multiple of 32")
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"precision is {self.precision!r}; known: bf16, fp32")
+
+    @property
+    def freezes_trunk(self) -> bool:
+        """Whether the trunk stays fixed."""
+        return self.sam_weights is not None if self.freeze_trunk is None else self.freeze_trunk

@@ -141,8 +141,8 @@ class Hiera(nn.Module):
         """Channels of each stage's output."""
         first = config.window_sizes[0]
         self.patch_embed = PatchEmbed(config.embed_dim)
-        self.pos_embed = Parameter(Tensor(1, config.embed_dim, *config.pos_embed_size).zero_())
-        self.pos_embed_window = Parameter(Tensor(1, config.embed_dim, first, first).zero_())
+        self.pos_embed = Parameter(torch.zeros(1, config.embed_dim, *config.pos_embed_size))
+        self.pos_embed_window = Parameter(torch.zeros(1, config.embed_dim, first, first))
         self.blocks = nn.ModuleList()
         for k, (blocks, dim) in enumerate(zip(config.stages, self.channels, strict=True)):
             for j in range(blocks):

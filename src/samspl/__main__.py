@@ -1,0 +1,5 @@
+"""`python -m samspl`."""
+
+from samspl.cli.main import entry
+
+entry()

@@ -1,0 +1,93 @@
+"""`samspl`: one command with a part for each job.
+
+A part is a module of this folder with `NAME`, `HELP`, `EXAMPLE`, `add_arguments(parser)` and `run(args)`; what is slow to
+import is imported by `run`, so that `--help` answers at once.
+"""
+
+import sys
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from samspl import __version__
+from samspl.cli import data, info, predict, test, train, weights
+from samspl.cli.common import command_parser, published_spellings, set_up
+from samspl.errors import ConfigError, SamsplError
+
+COMMANDS = (predict, train, test, weights, data, info)
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def build_parser() -> ArgumentParser:
+    """The whole command line."""
+    parser = ArgumentParser(
+        prog="samspl",
+        description="Infrared small target detection with SAM-SPL. Example: samspl predict frames/ --weights best.safetensors",
+        exit_on_error=False,
+        version=__version__,
+    )
+    commands = parser.add_subcommands(dest="command", required=False)
+    for module in COMMANDS:
+        own = command_parser(module.HELP, module.EXAMPLE)
+        commands.add_subcommand(module.NAME, own, help=module.HELP)
+        module.add_arguments(own)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Words after `samspl`; None takes the process's.
+    Returns:
+        Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 Ctrl-C.
+    """
+    words = published_spellings(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        parser = build_parser()
+        if not words:
+            parser.print_help()
+            return WRONG_USAGE
+        args = parser.parse_args(words)
+        own = args[args.command]
+        set_up(own)
+        return _module(args.command).run(own)
+    except SystemExit as err:  # --help, --version and --print_config end so
+        return int(err.code or 0)
+    except ArgumentError as err:
+        return _fail(WRONG_USAGE, str(err.message if hasattr(err, "message") else err), debug, err)
+    except ConfigError as err:
+        return _fail(WRONG_USAGE, str(err), debug, err)
+    except SamsplError as err:
+        return _fail(FAILED, str(err), debug, err)
+    except KeyboardInterrupt:
+        print("samspl: interrupted; what was done is kept", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `samspl ... | head`
+        sys.stderr.close()
+        return FAILED
+    except Exception as err:
+        text = f"unexpected {type(err).__name__}: {err} - this is a defect of samspl; run again with --debug and report it"
+        return _fail(FAILED, text, debug, err)
+
+
+def _module(name: str) -> Any:
+    return next(module for module in COMMANDS if name == module.NAME)
+
+
+def _fail(status: int, text: str, debug: bool, err: Exception) -> int:
+    if debug:
+        raise err
+    print(f"samspl: error: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()
