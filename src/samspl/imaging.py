@@ -53,23 +53,6 @@ _PILLOW: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
 # application that configures logging still gets these lines.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-_DECODE_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-)
-"""What damaged files make Pillow, tifffile and numpy raise, besides errors of their own (subclasses of
-these)."""
-
 
 def to_grey(image: np.ndarray) -> np.ndarray:
     """One channel of an array that may have several.
@@ -143,9 +126,8 @@ def _decode_deep_png(file: BinaryIO, rawmode: str) -> np.ndarray:
 
 
 def _decode_pillow(file: BinaryIO, kind: str) -> np.ndarray:
-    if (
-        ImageFile.LOAD_TRUNCATED_IMAGES
-    ):  # someone else's switch; with it on, the missing part would be made up
+    # someone else's switch; with it on, the missing part of a file would be made up
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on; images are read whole only, turn it off")
     image = _PILLOW[kind](file)
     _check_size(*image.size)
@@ -174,22 +156,17 @@ def _decode_tiff(file: BinaryIO) -> np.ndarray:
         _check_size(page.imagewidth, page.imagelength)
         if page.imagedepth > 1:
             raise ImageError(f"TIFF holds a volume of {page.imagedepth} layers; expected a flat image")
-        # tifffile fills strips that are not there with zeros
-        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if (
-            not ends
-            or min(page.dataoffsets) <= 0
-            or min(page.databytecounts) <= 0
-            or max(ends) > _bytes_of(file)
-        ):
+        # tifffile fills strips and tiles that are not there with zeros
+        segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        is_whole = all(start > 0 and 0 < size <= _bytes_of(file) - start for start, size in segments)
+        if not segments or not is_whole:
             raise ImageError("TIFF is truncated: its pixels lie beyond its end; copy or export it again")
         depth, channels = page.bitspersample, page.samplesperpixel
         photometric = page.photometric
         try:
             image = page.asarray()
         except ValueError as err:
-            # LZW and the like need imagecodecs; Pillow can, but only narrow colours or one channel without
-            # loss
+            # LZW and the like need imagecodecs; Pillow reads them too, colours of 8 bits alone without loss
             if "imagecodecs" not in str(err) and "requires" not in str(err):
                 raise
             if channels > 1 and depth > 8:
@@ -254,9 +231,8 @@ def read_image(path: str | Path) -> np.ndarray:
         (H, W), writable, in the type stored: uint8, uint16, int32, float32, ... Colour and palette images
         become luma (see `to_grey`), alpha is ignored, 1-bit images become 0 and 255.
     Raises:
-        ImageError: naming the file: missing, a folder, empty, truncated, damaged, of no known format, more
-            than
-            `MAX_PIXELS`, or of a shape or depth that cannot be read without loss.
+        ImageError: naming the file: missing, a folder, empty, truncated, damaged, of no known format, larger
+            than `MAX_PIXELS`, or of a shape or depth that cannot be read without loss.
     """
     path = Path(path)
     try:
@@ -272,7 +248,7 @@ def read_image(path: str | Path) -> np.ndarray:
             return np.require(to_grey(_decode(file)), requirements=["C", "W"])
         except ImageError as err:
             raise ImageError(f"{path}: {err}") from err
-        except _DECODE_ERRORS as err:
+        except Exception as err:  # damaged files make decoders raise nearly anything, zlib.error among it
             reason = str(err) or type(err).__name__
             raise ImageError(f"{path} is truncated or damaged ({reason}); copy or export it again") from err
 

@@ -215,6 +215,34 @@ def test_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, kind: str) -> Non
     assert all(str(path) in message for message in refused)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["png", "deep png", "tif", "zlib tif", "lzw tif", "jpg", "bmp", "npy"])
+def test_damaged_bytes_give_an_image_or_an_image_error(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(7)
+    image, path = rng.integers(0, 256, (24, 20), dtype=np.uint8), tmp_path / "a"
+    if kind == "deep png":
+        path.write_bytes(png_bytes(COLOUR16, 6))
+    elif kind == "npy":
+        with path.open("wb") as file:
+            np.save(file, image)
+    elif kind in ("tif", "zlib tif"):
+        tifffile.imwrite(path, image, compression="zlib" if "zlib" in kind else None)
+    else:
+        options = {"compression": "tiff_lzw"} if "lzw" in kind else {}
+        suffix = {"jpg": "JPEG", "lzw tif": "TIFF"}.get(kind, kind.upper())
+        Image.fromarray(image).save(path, suffix, **options)
+    whole = path.read_bytes()
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in rng.integers(8, min(len(whole), 200 if rng.random() < 0.5 else len(whole)), 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            assert read_image(path).ndim == 2
+        except ImageError:
+            continue
+
+
 def test_tiled_tiff_cut_between_two_tiles_is_refused(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(1, 256, (40, 30), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", image, tile=(16, 16))
