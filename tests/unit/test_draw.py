@@ -104,6 +104,7 @@ def test_deeper_frames_are_stretched_to_the_whole_range() -> None:
     shown = to_display(image)
     assert (shown.min(), shown.max()) == (0, 255)
     assert shown[0, 5000] == pytest.approx(127.5, abs=1)
+    assert shown[0, 100] == pytest.approx(2, abs=1)  # 1 % from the darkest: not yet black
 
 
 def test_lone_bright_pixel_on_an_equal_background_is_seen() -> None:

@@ -1,16 +1,12 @@
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from samspl.errors import DatasetError, SamsplError
-from samspl.evaluation import EvaluationResult, evaluate, evaluate_predictions
-from samspl.imaging import write_image
-from samspl.metrics import score
-from samspl.predictions import read_predictions
+from samspl.evaluation import evaluate
 from samspl.preprocess import Preprocess
 
 
@@ -246,83 +242,3 @@ def test_arguments_out_of_range_are_refused_before_any_work(arguments: dict) -> 
 
     with pytest.raises(ValueError, match="expected"):
         evaluate(never, scenes(), NATIVE, **arguments)
-
-
-def write_folders(tmp_path: Path, samples: list[Scene]) -> tuple[Path, Path]:
-    for sample in samples:
-        write_image(tmp_path / "masks" / f"{sample.id}_pixels0.png", sample.mask)
-    return tmp_path / "predictions", tmp_path / "masks"
-
-
-def score_folders(predictions: Path, masks: Path) -> EvaluationResult:
-    return evaluate_predictions(read_predictions(predictions, masks))
-
-
-def test_masks_and_probabilities_of_another_program_are_scored(tmp_path: Path) -> None:
-    samples = scenes()
-    predictions, masks = write_folders(tmp_path, samples)
-    rng = np.random.default_rng(1)
-    maps = [np.where(s.mask, 0.8, rng.uniform(0, 0.45, s.mask.shape)).astype(np.float32) for s in samples]
-    maps[1][0, 0] = 0.9
-    writers = [
-        lambda path, prob: write_image(path.with_suffix(".tiff"), prob),
-        lambda path, prob: write_image(path.with_suffix(".png"), prob > 0.5),
-        lambda path, prob: write_image(path.with_suffix(".png"), np.rint(prob * 255).astype(np.uint8)),
-        lambda path, prob: write_image(path.with_suffix(".png"), np.rint(prob * 65535).astype(np.uint16)),
-        lambda path, prob: np.save(path.with_suffix(".npy"), prob),
-    ]
-    predictions.mkdir()
-    for write, sample, prob in zip(writers, samples, maps, strict=True):
-        write(predictions / sample.id, prob)
-    result = score_folders(predictions, masks)
-    assert result.profiles["strict"].scores == score([p > 0.5 for p in maps], [s.mask for s in samples])
-    assert result.profiles["published"].image_size is None
-    assert result.profiles["strict"].scores.false_alarms == 1
-
-
-def test_masks_of_0_and_1_are_taken_on_both_sides(tmp_path: Path) -> None:
-    mask = np.zeros((8, 8), np.uint8)
-    mask[2, 2] = 1
-    write_image(tmp_path / "masks" / "a.png", mask)
-    write_image(tmp_path / "predictions" / "a.png", mask)
-    assert score_folders(tmp_path / "predictions", tmp_path / "masks").profiles["strict"].scores.iou == 1.0
-
-
-def test_missing_prediction_is_refused_and_named(tmp_path: Path) -> None:
-    predictions, masks = write_folders(tmp_path, scenes())
-    write_image(predictions / "scene_0.png", scenes()[0].mask)
-    with pytest.raises(DatasetError, match=r"4 of 5 masks have no prediction .*first: scene_1"):
-        score_folders(predictions, masks)
-
-
-def test_prediction_of_another_size_is_refused_and_named(tmp_path: Path) -> None:
-    predictions, masks = write_folders(tmp_path, scenes(1))
-    write_image(predictions / "scene_0.png", np.zeros((40, 40), bool))
-    with pytest.raises(DatasetError, match=r"scene_0\.png is 40x40, its mask .* 50x40"):
-        score_folders(predictions, masks)
-
-
-@pytest.mark.parametrize("bad", [1.2, -0.1, np.nan])
-def test_probability_file_out_of_range_is_refused_and_named(tmp_path: Path, bad: float) -> None:
-    predictions, masks = write_folders(tmp_path, scenes(1))
-    prob = np.zeros((40, 50), np.float32)
-    prob[5, 5] = bad
-    write_image(predictions / "scene_0.tiff", prob)
-    with pytest.raises(DatasetError, match=r"scene_0\.tiff holds .* within 0\.\.1"):
-        score_folders(predictions, masks)
-
-
-def test_two_predictions_for_one_image_are_refused(tmp_path: Path) -> None:
-    predictions, masks = write_folders(tmp_path, scenes(1))
-    write_image(predictions / "scene_0.png", scenes()[0].mask)
-    write_image(predictions / "scene_0.tiff", scenes()[0].mask)
-    with pytest.raises(DatasetError, match="stand for the same image"):
-        score_folders(predictions, masks)
-
-
-def test_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="holds no mask files"):
-        score_folders(tmp_path / "empty", tmp_path / "empty")
-    with pytest.raises(DatasetError, match="is no folder"):
-        score_folders(tmp_path / "empty", tmp_path / "nowhere")

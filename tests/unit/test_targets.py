@@ -208,18 +208,20 @@ def test_targets_and_their_centroids_match_alike() -> None:
     assert as_points.hits == ((0, 0),)
 
 
-def test_of_two_equally_distant_predictions_the_larger_is_the_hit_either_way_round() -> None:
-    mask = mask_of(
-        "#....",
-        "#..#.",
-        "#....",
+@pytest.mark.parametrize("turn", [lambda m: m, np.flipud, np.fliplr, np.transpose])
+def test_of_two_equally_distant_predictions_the_larger_is_the_hit_whichever_comes_first(turn) -> None:
+    pred = turn(
+        mask_of(
+            "..#..",
+            ".....",
+            ".....",
+            ".....",
+            ".###.",
+        )
     )
-    gt = [Target((1.5, 1.0), (1, 1, 2, 2), 1)]
-    for flipped in (mask, mask[:, ::-1]):
-        own_gt = gt if flipped is mask else [Target((2.5, 1.0), (2, 1, 3, 2), 1)]
-        pred = find_targets(flipped)
-        ((hit, _),) = match_targets(pred, own_gt).hits
-        assert pred[hit].area_px == 3
+    gt = turn(mask_of(".....", ".....", "..#..", ".....", "....."))
+    matching = match_targets(find_targets(pred), find_targets(gt))
+    assert [find_targets(pred)[p].area_px for p, _ in matching.hits] == [3]
 
 
 @pytest.mark.parametrize("distance", [0.0, -1.0, math.nan])

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samspl.errors import DatasetError
+from samspl.evaluation import EvaluationResult, evaluate_predictions
+from samspl.imaging import write_image
+from samspl.metrics import score
+from samspl.predictions import read_predictions
+
+
+def masks_of_scenes(count: int = 5) -> list[np.ndarray]:
+    """40 x 50, with one to three targets each."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros((count, 40, 50), bool)
+    for i, mask in enumerate(masks):
+        for y, x in rng.integers(4, 32, (1 + i % 3, 2)):
+            mask[y : y + 3, x : x + 3] = True
+    return list(masks)
+
+
+def write_folders(tmp_path: Path, masks: list[np.ndarray]) -> tuple[Path, Path]:
+    for i, mask in enumerate(masks):
+        write_image(tmp_path / "masks" / f"scene_{i}_pixels0.png", mask)
+    return tmp_path / "predictions", tmp_path / "masks"
+
+
+def score_folders(predictions: Path, masks: Path) -> EvaluationResult:
+    return evaluate_predictions(read_predictions(predictions, masks))
+
+
+def test_masks_and_probabilities_of_another_program_are_scored(tmp_path: Path) -> None:
+    truth = masks_of_scenes()
+    predictions, masks = write_folders(tmp_path, truth)
+    rng = np.random.default_rng(1)
+    maps = [np.where(gt, 0.8, rng.uniform(0, 0.45, gt.shape)).astype(np.float32) for gt in truth]
+    maps[1][0, 0] = 0.9
+    writers = [
+        lambda path, prob: write_image(path.with_suffix(".tiff"), prob),
+        lambda path, prob: write_image(path.with_suffix(".png"), prob > 0.5),
+        lambda path, prob: write_image(path.with_suffix(".png"), np.rint(prob * 255).astype(np.uint8)),
+        lambda path, prob: write_image(path.with_suffix(".png"), np.rint(prob * 65535).astype(np.uint16)),
+        lambda path, prob: np.save(path.with_suffix(".npy"), prob),
+    ]
+    predictions.mkdir()
+    for i, (write, prob) in enumerate(zip(writers, maps, strict=True)):
+        write(predictions / f"scene_{i}", prob)
+    result = score_folders(predictions, masks)
+    assert result.profiles["strict"].scores == score([p > 0.5 for p in maps], truth)
+    assert result.profiles["published"].image_size is None
+    assert result.profiles["strict"].scores.false_alarms == 1
+
+
+def test_masks_of_0_and_1_are_taken_on_both_sides(tmp_path: Path) -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2, 2] = 1
+    write_image(tmp_path / "masks" / "a.png", mask)
+    write_image(tmp_path / "predictions" / "a.png", mask)
+    assert score_folders(tmp_path / "predictions", tmp_path / "masks").profiles["strict"].scores.iou == 1.0
+
+
+def test_missing_prediction_is_refused_and_named(tmp_path: Path) -> None:
+    predictions, masks = write_folders(tmp_path, masks_of_scenes())
+    write_image(predictions / "scene_0.png", masks_of_scenes()[0])
+    with pytest.raises(DatasetError, match=r"4 of 5 masks have no prediction .*first: scene_1"):
+        score_folders(predictions, masks)
+
+
+def test_prediction_of_another_size_is_refused_and_named(tmp_path: Path) -> None:
+    predictions, masks = write_folders(tmp_path, masks_of_scenes(1))
+    write_image(predictions / "scene_0.png", np.zeros((40, 40), bool))
+    with pytest.raises(DatasetError, match=r"scene_0\.png is 40x40, its mask .* 50x40"):
+        score_folders(predictions, masks)
+
+
+@pytest.mark.parametrize("bad", [1.2, -0.1, np.nan])
+def test_probability_file_out_of_range_is_refused_and_named(tmp_path: Path, bad: float) -> None:
+    predictions, masks = write_folders(tmp_path, masks_of_scenes(1))
+    prob = np.zeros((40, 50), np.float32)
+    prob[5, 5] = bad
+    write_image(predictions / "scene_0.tiff", prob)
+    with pytest.raises(DatasetError, match=r"scene_0\.tiff holds .* within 0\.\.1"):
+        score_folders(predictions, masks)
+
+
+def test_two_predictions_for_one_image_are_refused(tmp_path: Path) -> None:
+    predictions, masks = write_folders(tmp_path, masks_of_scenes(1))
+    write_image(predictions / "scene_0.png", masks_of_scenes()[0])
+    write_image(predictions / "scene_0.tiff", masks_of_scenes()[0])
+    with pytest.raises(DatasetError, match="stand for the same image"):
+        score_folders(predictions, masks)
+
+
+def test_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no mask files"):
+        score_folders(tmp_path / "empty", tmp_path / "empty")
+    with pytest.raises(DatasetError, match="is no folder"):
+        score_folders(tmp_path / "empty", tmp_path / "nowhere")
