@@ -23,8 +23,7 @@ class TrainSample(NamedTuple):
     """One training sample."""
 
     image: torch.Tensor
-    """(3, N, N) float32, normalised; not to be written to, equal channels may be one plane shown three
-    times."""
+    """(3, N, N) float32, normalised; not to be written to: equal channels are one plane shown three times."""
     gt_mask: torch.Tensor
     """(1, N, N) float32, 0 or 1."""
     id: str
@@ -61,7 +60,8 @@ class TrainSet(Dataset[TrainSample]):
     """Augmented training samples of one data set.
 
     Args:
-        dataset: The training split.
+        dataset: The training split; its cache's bound in bytes holds for the cache of prepared images kept
+            here.
         preprocess: Of the network; its image size is the side of the samples.
         seed: Of the augmentation.
         augmentation: None takes the published one of the data set, with its crops.
@@ -212,7 +212,7 @@ def make_train_loader(
     num_replicas: int = 1,
     rank: int = 0,
 ) -> DataLoader[TrainBatch]:
-    """A loader of shuffled, augmented `TrainBatch` es from one or more data sets.
+    """A loader of shuffled, augmented batches (`TrainBatch`) from one or more data sets.
 
     Call ``loader.sampler.set_epoch(epoch)`` before each epoch. Workers live through epochs, so that their
     caches do, and share the memory bound of the cache evenly.
