@@ -1,5 +1,4 @@
-"""Overlays that a person can read: targets of one image, or hits, misses and false alarms side by side with
-a legend.
+"""Overlays that a person can read: the targets of an image, or its hits, misses and false alarms.
 
 Kinds differ in colour *and* shape; the colours are Okabe and Ito's, which the colour-blind tell apart.
 """

@@ -1,5 +1,4 @@
-"""Scores of anything that turns images into logits, and of prediction files of other programs, under both
-profiles.
+"""Scores of anything that turns images into logits, and of finished predictions, under both profiles.
 
 `published` scores at the network's evaluation size, logits against the resized mask; `strict` at each
 image's own size. Every back end comes through here, so that all are judged by the same code.

@@ -171,8 +171,7 @@ def evaluation_table(
 
 
 def comparison_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """Markdown table of several evaluations, a row for each and profile, with a warning where they do not
-    compare.
+    """Markdown table of several evaluations, a row for each profile, with a warning where they differ.
 
     Args:
         results: Name and `samspl test --json` object of each.

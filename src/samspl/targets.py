@@ -238,8 +238,7 @@ def near_pairs(
 
 
 def choose_greedy(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
-    """Published choice among `near_pairs`: each true target takes the first predicted one that is still
-    free.
+    """Published choice among `near_pairs`: each true target takes the first predicted one still free.
 
     Returns:
         (K,) bool: which of the pairs are hits.

@@ -1,5 +1,4 @@
-"""Figures over thresholds, by target size and contrast, and their confidence intervals; rules of the
-`strict` profile.
+"""Figures over thresholds, by target size and contrast, and their confidence intervals; `strict` rules.
 
 A curve costs little more than one threshold: the foreground of all thresholds is labelled and matched in
 one go, as a stack of masks of which only the levels that differ are kept.
@@ -77,8 +76,7 @@ class Curve(NamedTuple):
         """Area under the Pd-Fa curve from Fa 0 to `max_fa`, divided by `max_fa`: 1 is perfect.
 
         At each Fa the curve stands at the best Pd of all thresholds that stay at or below it (0 where there
-        is none), as a
-        staircase: nothing between two thresholds is invented, and it never falls.
+        is none), as a staircase: nothing between two thresholds is invented, and it never falls.
 
         Returns:
             0..1; None without targets.

@@ -1,5 +1,4 @@
-"""Detection metrics: Pd (targets hit / targets) and Fa (false pixels / pixels), as functions and as
-torchmetrics.
+"""Detection metrics, as functions and torchmetrics: Pd (targets hit / targets), Fa (false pixels / pixels).
 
 `published` follows the evaluation code of the field (DNA-Net and its heirs) bit for bit: greedy matching,
 and a predicted component is false if its *area* is not among the areas of matched components of that

@@ -101,9 +101,8 @@ def pixel_figures(totals: np.ndarray, profile: Profile = "strict") -> dict[str, 
             `strict`.
     Returns:
         iou, niou, precision, recall, f1: (...) float64 fractions, NaN where undefined (0 / 0): IoU and F1
-            without
-        foreground in either mask, precision without predicted and recall without true foreground, nIoU
-        without an image that counts.
+        without foreground in either mask, precision without predicted and recall without true foreground,
+        nIoU without an image that counts.
     """
     check_profile(profile)
     hit, pred, gt, iou_sum, empty, images = np.moveaxis(np.asarray(totals), -1, 0)
