@@ -25,7 +25,9 @@ def resolve_device(device: str = "auto") -> torch.device:
         raise ConfigError(f"unknown device {device!r}; known: auto, cpu, cuda:N, mps")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.startswith("cuda") and int(match[1] or 0) >= count:
-        raise ConfigError(f"device {device} was asked for, but torch sees {count} CUDA devices here; use --device cpu")
+        raise ConfigError(
+            f"device {device} was asked for, but torch sees {count} CUDA devices here; use --device cpu"
+        )
     if device == "mps" and not has_mps:
         raise ConfigError("device mps was asked for, but torch has none here; use --device cpu")
     return torch.device(device)

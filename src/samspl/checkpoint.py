@@ -1,7 +1,7 @@
 """Our weights files: safetensors with configuration, preprocessing and record of training inside.
 
-A file alone rebuilds the network and what images must look like. The authors' files, told apart by their keys, load too;
-they know no preprocessing, so that a data set's must be given (or imported once, by `samspl weights import`).
+A file alone rebuilds the network and what images must look like. The authors' files, told apart by their keys, load
+too; they know no preprocessing, so that a data set's must be given (or imported once, by `samspl weights import`).
 """
 
 import dataclasses
@@ -71,7 +71,9 @@ def find_weights(name: str | Path) -> Path:
             return path / BEST_FILE
         raise ConfigError(f"{path} is a folder without {BEST_FILE}; give a weights file or a training folder")
     if not path.exists():
-        raise ConfigError(f"weights {path} do not exist; give a .safetensors or .pt file, or a training folder")
+        raise ConfigError(
+            f"weights {path} do not exist; give a .safetensors or .pt file, or a training folder"
+        )
     return path
 
 
@@ -182,5 +184,7 @@ def _with_overrides(checkpoint: Checkpoint, variant: str | None, overrides: Mapp
     if variant is not None:
         named = variant_config(variant, num_heads=config.num_heads, use_sam_decoder=config.use_sam_decoder)
         if named != config:
-            raise CheckpointError(f"{checkpoint.source} hold another network than variant {variant}; leave it out")
+            raise CheckpointError(
+                f"{checkpoint.source} hold another network than variant {variant}; leave it out"
+            )
     return dataclasses.replace(checkpoint, config=config.with_fields(overrides))

@@ -46,9 +46,9 @@ class TrunkConfig:
 
     def __post_init__(self) -> None:
         _as_tuples(self, "stages", "global_blocks", "window_sizes", "pos_embed_size")
-        for field in ("embed_dim", "num_heads"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1")
+        for name in ("embed_dim", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.embed_dim % self.num_heads:
             raise ConfigError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         if not 1 <= len(self.stages) <= 4 or min(self.stages) < 1:
@@ -67,7 +67,9 @@ class TrunkConfig:
         if outside := [i for i in self.global_blocks if not 0 <= i < sum(self.stages)]:
             raise ConfigError(f"global_blocks {outside} lie outside the {sum(self.stages)} blocks of stages")
         if len(self.pos_embed_size) != 2 or min(self.pos_embed_size) < 1:
-            raise ConfigError(f"pos_embed_size is {self.pos_embed_size}; expected height and width, at least 1")
+            raise ConfigError(
+                f"pos_embed_size is {self.pos_embed_size}; expected height and width, at least 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,9 @@ class ModelConfig:
                 )
         if self.width < 16 or self.width % 16:
             raise ConfigError(f"width is {self.width}; 8 heads at half width need a multiple of 16")
-        for field in ("mlp_width", "attention_floor", "squeeze_floor"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1")
+        for name in ("mlp_width", "attention_floor", "squeeze_floor"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     @property
     def trunk(self) -> TrunkConfig:
@@ -158,13 +160,13 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def _as_tuples(config: Any, *fields: str) -> None:
-    for field in fields:
-        value = getattr(config, field)
-        if field == "pos_embed_size" and isinstance(value, int):
+    for name in fields:
+        value = getattr(config, name)
+        if name == "pos_embed_size" and isinstance(value, int):
             value = (value, value)
         if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
-            raise ConfigError(f"{field} is {value!r}; expected a list of whole numbers")
-        object.__setattr__(config, field, tuple(value))
+            raise ConfigError(f"{name} is {value!r}; expected a list of whole numbers")
+        object.__setattr__(config, name, tuple(value))
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ class Preprocess:
             ImageError: for a wrong shape, no pixels, or values that are not finite.
         """
         if image.ndim != 2 or image.size == 0:
-            raise ImageError(f"image has shape {image.shape}; expected (height, width) with at least one pixel")
+            raise ImageError(
+                f"image has shape {image.shape}; expected (height, width) with at least one pixel"
+            )
         if not np.isfinite(image).all():
             raise ImageError("image holds NaN or infinite values; replace them before detection")
         if self.normalise == "frame":
@@ -116,8 +118,8 @@ class Preprocess:
         """Second half: normalise (H, W) values of `to_byte_range` into (3, H, W) float32."""
         values = np.repeat(grey.astype(np.float32)[None], 3, axis=0)  # (3, H, W)
         if self.normalise == "fixed":
-            values -= np.float32(self.mean).reshape(-1, 1, 1)
-            values /= np.float32(self.std).reshape(-1, 1, 1)
+            values -= np.array(self.mean, np.float32).reshape(-1, 1, 1)
+            values /= np.array(self.std, np.float32).reshape(-1, 1, 1)
         return values
 
     def to_dict(self) -> dict[str, Any]:

@@ -47,7 +47,9 @@ def compare(stem: str, ours: list[torch.Tensor], parity: Parity) -> None:
     assert len(stored.files) == len(ours)
     for name, one in zip(sorted(stored.files), ours, strict=True):
         difference = float(np.abs(one.numpy() - stored[name]).max())
-        print(f"{stem} {name}: largest difference {difference:.1e}, standard deviation {stored[name].std():.2f}")
+        print(
+            f"{stem} {name}: largest difference {difference:.1e}, standard deviation {stored[name].std():.2f}"
+        )
         assert difference <= TOLERANCE
 
 

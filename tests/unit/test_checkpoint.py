@@ -24,7 +24,9 @@ PREPROCESS = Preprocess(mean=(107.80905,), std=(33.02275,), image_size=64)
 def written(tmp_path):
     model = fill(SAMSPL(NARROW))
     path = tmp_path / "run" / "best.safetensors"
-    write_checkpoint(path, Checkpoint(NARROW, model.state_dict(), PREPROCESS, 0.4, {"validation_ids": ["a", "b"]}))
+    write_checkpoint(
+        path, Checkpoint(NARROW, model.state_dict(), PREPROCESS, 0.4, {"validation_ids": ["a", "b"]})
+    )
     return path
 
 
@@ -69,7 +71,13 @@ def test_override_that_does_not_fit_lists_the_keys(written):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("config", "{"), ("config", '{"depth": 3}'), ("preprocess", '{"std": [0]}'), ("threshold", '"x"'), ("record", None)],
+    [
+        ("config", "{"),
+        ("config", '{"depth": 3}'),
+        ("preprocess", '{"std": [0]}'),
+        ("threshold", '"x"'),
+        ("record", None),
+    ],
 )
 def test_damaged_description_is_refused(written, key, value):
     from safetensors import safe_open
@@ -115,9 +123,16 @@ def authors_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             name = re.sub(r"\.conv(\d)\.conv\.", r".conv\1.", name)
             name = re.sub(r"\.conv(\d)\.norm\.", r".bn\1.", name)
             name = name.replace(".shortcut.conv.", ".shortcut.0.").replace(".shortcut.norm.", ".shortcut.1.")
-            name = name.replace(".channel_attention.", ".ca.").replace(".spatial_attention.conv.", ".sa.conv1.")
+            name = name.replace(".channel_attention.", ".ca.").replace(
+                ".spatial_attention.conv.", ".sa.conv1."
+            )
         halvings = max(
-            [int(m[1]) for k in state if (m := re.match(r"decoder\.prompt_generator\.branches\.0\.down\.(\d)", k))] or [0]
+            [
+                int(m[1])
+                for k in state
+                if (m := re.match(r"decoder\.prompt_generator\.branches\.0\.down\.(\d)", k))
+            ]
+            or [0]
         )
         match = re.match(r"decoder\.prompt_generator\.branches\.(\d)\.(down|project)\.(.*)", name)
         if match:
@@ -156,7 +171,9 @@ def test_authors_file_loads_without_naming_the_variant(tmp_path, use_sam_decoder
     config = variant_config("spl_t", use_sam_decoder=use_sam_decoder)
     model = fill(SAMSPL(config))
     state = authors_names(model.state_dict())
-    content = {"epoch": 3, "model_state_dict": {f"module.{k}": v for k, v in state.items()}} if wrapped else state
+    content = (
+        {"epoch": 3, "model_state_dict": {f"module.{k}": v for k, v in state.items()}} if wrapped else state
+    )
     torch.save(content, tmp_path / "NUDT-SIRST.pt")
     loaded = load_model(tmp_path / "NUDT-SIRST.pt")
     assert loaded.config == config

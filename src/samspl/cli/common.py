@@ -14,11 +14,16 @@ from samspl.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-def command_parser(description: str, example: str, exit_on_error: bool = False) -> ArgumentParser:
-    """A parser with the options that every command takes."""
-    parser = ArgumentParser(
-        description=f"{description[0].upper()}{description[1:]}. Example: {example}", exit_on_error=exit_on_error
+def group_parser(description: str, example: str) -> ArgumentParser:
+    """A parser for a command that only has actions."""
+    return ArgumentParser(
+        description=f"{description[0].upper()}{description[1:]}. Example: {example}", exit_on_error=False
     )
+
+
+def command_parser(description: str, example: str) -> ArgumentParser:
+    """A parser with the options that every command takes."""
+    parser = group_parser(description, example)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda:N or mps")
     parser.add_argument("--gpu", type=int | None, default=None, help="same as --device cuda:N")
     parser.add_argument("--threads", type=int | None, default=None, help="CPU threads of the network")
@@ -33,7 +38,9 @@ def published_spellings(argv: list[str]) -> list[str]:
     """Options of the published code, which has underscores, as ours: `--batch_size` is `--batch-size`."""
     kept = {"--print_config"}  # jsonargparse's own
     return [
-        re.sub(r"^--[A-Za-z0-9_]+", lambda m: m[0].replace("_", "-"), word) if word.split("=")[0] not in kept else word
+        re.sub(r"^--[A-Za-z0-9_]+", lambda m: m[0].replace("_", "-"), word)
+        if word.split("=")[0] not in kept
+        else word
         for word in argv
     ]
 

@@ -1,13 +1,13 @@
 """`samspl data`: what data sets are known, the data doctor, split lists, and synthetic scenes."""
 
 import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
+from samspl.cli.common import command_parser, progress_bar
 from samspl.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     """
     actions = parser.add_subcommands(dest="action")
 
-    info = _parser(parser, "what is known of a data set, or of all", "samspl data info NUAA-SIRST")
+    info = command_parser("what is known of a data set, or of all", "samspl data info NUAA-SIRST")
     info.add_argument("name", nargs="?", type=str, help="name, YAML specification or folder; all if left out")
     actions.add_subcommand("info", info, help="what is known of a data set")
 
-    check = _parser(parser, "read everything and report what is wrong", EXAMPLE)
+    check = command_parser("read everything and report what is wrong", EXAMPLE)
     check.add_argument("dir", type=str, help="the data set's folder, or its YAML specification")
     check.add_argument("--json", type=str | None, help="file to write the whole report to")
     actions.add_subcommand("check", check, help="find what is wrong with a data set")
 
-    split = _parser(
-        parser, "write train.txt and test.txt", "samspl data split datasets/mine --test 0.2 --seed 1"
+    split = command_parser(
+        "write train.txt and test.txt", "samspl data split datasets/mine --test 0.2 --seed 1"
     )
     split.add_argument("dir", type=str, help="the data set's folder, or its YAML specification")
     split.add_argument("--test", type=float, default=0.2, help="part of the images to test on")
@@ -43,8 +43,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     split.add_argument("--overwrite", action="store_true", help="replace lists that are there")
     actions.add_subcommand("split", split, help="make split lists")
 
-    synth = _parser(
-        parser, "draw synthetic scenes with exact masks", "samspl data synth --out scenes --count 100"
+    synth = command_parser(
+        "draw synthetic scenes with exact masks", "samspl data synth --out scenes --count 100"
     )
     synth.add_argument("--out", type=str, required=True, help="new folder for images/, masks/ and lists")
     synth.add_argument("--count", type=int, required=True, help="number of scenes")
@@ -66,16 +66,9 @@ def run(args: Any) -> int:
         SamsplError: if the work failed.
     """
     if args.action is None:
-        raise ConfigError(f"samspl data needs one of {', '.join(_ACTIONS)}; as in: {EXAMPLE}")
+        raise ConfigError(f"samspl data needs one of {', '.join(ACTIONS)}; as in: {EXAMPLE}")
     own = args[args.action]
-    return _ACTIONS[args.action](own, bool(own.quiet or getattr(args, "quiet", False)))
-
-
-def _parser(parent: ArgumentParser, description: str, example: str) -> ArgumentParser:
-    text = f"{description[0].upper()}{description[1:]}. Example: {example}"
-    parser = ArgumentParser(description=text, exit_on_error=parent.exit_on_error)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    return parser
+    return ACTIONS[args.action](own, own.quiet)
 
 
 def _info(args: Any, quiet: bool) -> int:
@@ -114,7 +107,7 @@ def _check(args: Any, quiet: bool) -> int:
     from samspl.data.check import check_dataset
 
     root, spec = _dataset(args.dir)
-    report = check_dataset(root, spec, _progress(quiet))
+    report = check_dataset(root, spec, progress_bar(quiet))
     if args.json:
         path = Path(args.json)
         try:
@@ -134,7 +127,7 @@ def _split(args: Any, quiet: bool) -> int:
     root, spec = _dataset(args.dir)
     if not 0 < args.test < 1:
         raise ConfigError(f"--test is {args.test}; expected more than 0 and less than 1, as 0.2")
-    train, test = make_split(root, spec, args.test, _seed(args.seed), _progress(quiet))
+    train, test = make_split(root, spec, args.test, _seed(args.seed), progress_bar(quiet))
     write_split(root, train, test, args.overwrite)
     print(f"{root / 'train.txt'}: {len(train)} images, {root / 'test.txt'}: {len(test)} images")
     return 0
@@ -147,7 +140,7 @@ def _synth(args: Any, quiet: bool) -> int:
         low, high = (float(part) for part in args.scr.split(","))
     except ValueError as err:
         raise ConfigError(f"--scr is {args.scr!r}; expected lowest,highest, as 1.5,12") from err
-    progress = _progress(quiet)
+    progress = progress_bar(quiet)
     try:
         write_dataset(
             Path(args.out),
@@ -188,13 +181,7 @@ def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.2f}" for value in values)
 
 
-def _progress(quiet: bool) -> Callable[[Iterable[Any], int], Iterable[Any]]:
-    from tqdm import tqdm
-
-    return lambda items, total: tqdm(items, total=total, unit="image", file=sys.stderr, disable=quiet)
-
-
-_ACTIONS: dict[str, Callable[[Any, bool], int]] = {
+ACTIONS: dict[str, Callable[[Any, bool], int]] = {
     "info": _info,
     "check": _check,
     "split": _split,

@@ -13,7 +13,16 @@ NAME = "info"
 HELP = "versions, device, threads and folders, for bug reports"
 EXAMPLE = "samspl info --json"
 
-PACKAGES = ("torch", "numpy", "scipy", "pillow", "tifffile", "safetensors", "torchmetrics", "pytorch-lightning")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "pillow",
+    "tifffile",
+    "safetensors",
+    "torchmetrics",
+    "pytorch-lightning",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

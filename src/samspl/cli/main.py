@@ -1,7 +1,7 @@
 """`samspl`: one command with a part for each job.
 
-A part is a module of this folder with `NAME`, `HELP`, `EXAMPLE`, `add_arguments(parser)` and `run(args)`; what is slow to
-import is imported by `run`, so that `--help` answers at once.
+A part is a module of this folder with `NAME`, `HELP`, `EXAMPLE`, `add_arguments(parser)` and `run(args)`, and with
+`ACTIONS` if it has some; what is slow to import is imported by `run`, so that `--help` answers at once.
 """
 
 import sys
@@ -11,7 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from samspl import __version__
 from samspl.cli import data, info, predict, test, train, weights
-from samspl.cli.common import command_parser, published_spellings, set_up
+from samspl.cli.common import command_parser, group_parser, published_spellings, set_up
 from samspl.errors import ConfigError, SamsplError
 
 COMMANDS = (predict, train, test, weights, data, info)
@@ -23,13 +23,18 @@ def build_parser() -> ArgumentParser:
     """The whole command line."""
     parser = ArgumentParser(
         prog="samspl",
-        description="Infrared small target detection with SAM-SPL. Example: samspl predict frames/ --weights best.safetensors",
+        description="Infrared small target detection with SAM-SPL. Example: "
+        "samspl predict frames/ --weights best.safetensors",
         exit_on_error=False,
         version=__version__,
     )
     commands = parser.add_subcommands(dest="command", required=False)
     for module in COMMANDS:
-        own = command_parser(module.HELP, module.EXAMPLE)
+        own = (
+            group_parser(module.HELP, module.EXAMPLE)
+            if _is_group(module)
+            else command_parser(module.HELP, module.EXAMPLE)
+        )
         commands.add_subcommand(module.NAME, own, help=module.HELP)
         module.add_arguments(own)
     return parser
@@ -51,9 +56,12 @@ def main(argv: list[str] | None = None) -> int:
             parser.print_help()
             return WRONG_USAGE
         args = parser.parse_args(words)
-        own = args[args.command]
-        set_up(own)
-        return _module(args.command).run(own)
+        module, own = _module(args.command), args[args.command]
+        if not _is_group(module):
+            set_up(own)
+        elif own.action is not None:
+            set_up(own[own.action])
+        return module.run(own)
     except SystemExit as err:  # --help, --version and --print_config end so
         return int(err.code or 0)
     except ArgumentError as err:
@@ -69,8 +77,13 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return FAILED
     except Exception as err:
-        text = f"unexpected {type(err).__name__}: {err} - this is a defect of samspl; run again with --debug and report it"
+        text = f"unexpected {type(err).__name__}: {err} - a defect of samspl; run again with --debug and report it"
         return _fail(FAILED, text, debug, err)
+
+
+def _is_group(module: Any) -> bool:
+    """Whether a command has actions of its own, which take the common options."""
+    return hasattr(module, "ACTIONS")
 
 
 def _module(name: str) -> Any:

@@ -21,13 +21,17 @@ KINDS = ("mask", "overlay", "prob", "json", "csv", "coco")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of ``samspl predict``."""
-    parser.add_argument("paths", type=str, nargs="+", help="images, folders or patterns such as 'frames/*.png'")
+    parser.add_argument(
+        "paths", type=str, nargs="+", help="images, folders or patterns such as 'frames/*.png'"
+    )
     parser.add_argument("--weights", type=str, required=True, help="weights file or training folder")
     parser.add_argument("--out", type=str, default="runs/predict", help="folder for the results")
     parser.add_argument("--save", type=str, default="mask,overlay,json,csv", help=f"any of {','.join(KINDS)}")
     parser.add_argument("--threshold", type=float | None, default=None, help="default: the checkpoint's, 0.5")
     parser.add_argument("--min-area", type=int, default=1, help="smallest target, in pixels")
-    parser.add_argument("--dataset", type=str | None, default=None, help="whose preprocessing, for files without")
+    parser.add_argument(
+        "--dataset", type=str | None, default=None, help="whose preprocessing, for files without"
+    )
     parser.add_argument("--recursive", action="store_true", help="look into folders of folders")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
 
@@ -64,7 +68,9 @@ def run(args: Any) -> int:
 
     use_threads(args)
     preprocess = get_spec(args.dataset).preprocess() if args.dataset else None
-    detector = Detector(args.weights, args.device, threshold=args.threshold, preprocess=preprocess, min_area_px=args.min_area)
+    detector = Detector(
+        args.weights, args.device, threshold=args.threshold, preprocess=preprocess, min_area_px=args.min_area
+    )
     predictions, bad = [], []
     pictures = [kind for kind in kinds if kind in IMAGE_OUTPUTS]
     for path, name in progress_bar(args.quiet)(images, len(images)):
@@ -84,7 +90,9 @@ def run(args: Any) -> int:
     for sentence in bad:
         print(f"samspl: error: {sentence}", file=sys.stderr)
     count = sum(len(p.targets) for p in predictions)
-    print(f"{count} targets in {len(predictions)} images -> {out}" + (f" ({len(bad)} unusable)" if bad else ""))
+    print(
+        f"{count} targets in {len(predictions)} images -> {out}" + (f" ({len(bad)} unusable)" if bad else "")
+    )
     return 1 if bad else 0
 
 
@@ -103,7 +111,9 @@ def find_images(paths: list[str], recursive: bool) -> Iterator[tuple[Path, str]]
             found = [(path, path.name)]
         elif path.is_dir():
             files = path.rglob("*") if recursive else path.iterdir()
-            found = [(f, f.relative_to(path).as_posix()) for f in sorted(files) if _is_image(f, IMAGE_SUFFIXES)]
+            found = [
+                (f, f.relative_to(path).as_posix()) for f in sorted(files) if _is_image(f, IMAGE_SUFFIXES)
+            ]
             if not found:
                 deeper = "" if recursive else " (--recursive looks into its folders)"
                 raise ConfigError(f"folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}){deeper}")
@@ -128,7 +138,10 @@ def _is_image(path: Path, suffixes: tuple[str, ...]) -> bool:
 def _kinds(text: str) -> list[str]:
     kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
     if not kinds or (unknown := [kind for kind in kinds if kind not in KINDS]):
-        raise ConfigError(f"--save is {text!r}; expected any of {','.join(KINDS)}" + (f", not {unknown[0]!r}" if kinds else ""))
+        raise ConfigError(
+            f"--save is {text!r}; expected any of {','.join(KINDS)}"
+            + (f", not {unknown[0]!r}" if kinds else "")
+        )
     return kinds
 
 

@@ -30,7 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     importing.add_argument("file", type=str, help="weights of the authors, or of ours without preprocessing")
     importing.add_argument("--variant", type=str | None, default=None, help="if the shapes do not tell")
-    importing.add_argument("--dataset", type=str | None, default=None, help="whose published preprocessing to store")
+    importing.add_argument(
+        "--dataset", type=str | None, default=None, help="whose published preprocessing to store"
+    )
     importing.add_argument("--out", type=str, required=True, help="file to write, .safetensors")
     importing.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     actions.add_subcommand("import", importing, help="turn the authors' weights into ours")
@@ -50,8 +52,8 @@ def run(args: Any) -> int:
         CheckpointError: if a file cannot be used or had.
     """
     if args.action is None:
-        raise ConfigError(f"samspl weights needs one of {', '.join(_ACTIONS)}; as in: {EXAMPLE}")
-    return _ACTIONS[args.action](args[args.action])
+        raise ConfigError(f"samspl weights needs one of {', '.join(ACTIONS)}; as in: {EXAMPLE}")
+    return ACTIONS[args.action](args[args.action])
 
 
 def _list(args: Any) -> int:
@@ -101,14 +103,19 @@ def _info(args: Any) -> int:
 
     checkpoint = read_checkpoint(existing(args.file, "weights"))
     model = build_model(checkpoint)
-    known = next((name for name, config in VARIANTS.items() if config == checkpoint.config), "own configuration")
+    known = next(
+        (name for name, config in VARIANTS.items() if config == checkpoint.config), "own configuration"
+    )
     print(f"source      {checkpoint.source}")
     print(f"variant     {known}")
     print(f"parameters  {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M")
     print(f"threshold   {checkpoint.threshold:g}")
     for title, values in (
         ("config", checkpoint.config.to_dict()),
-        ("preprocess", checkpoint.preprocess.to_dict() if checkpoint.preprocess else {"unknown": "name --dataset"}),
+        (
+            "preprocess",
+            checkpoint.preprocess.to_dict() if checkpoint.preprocess else {"unknown": "name --dataset"},
+        ),
         ("record", {k: _short(v) for k, v in checkpoint.record.items()}),
     ):
         for name, value in values.items():
@@ -120,4 +127,4 @@ def _short(value: Any) -> Any:
     return f"{len(value)} entries" if isinstance(value, list) and len(value) > 4 else value
 
 
-_ACTIONS = {"list": _list, "fetch": _fetch, "import": _import, "info": _info}
+ACTIONS = {"list": _list, "fetch": _fetch, "import": _import, "info": _info}

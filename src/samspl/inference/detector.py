@@ -124,7 +124,7 @@ class Detector:
         self._backend = TorchBackend(build_model(checkpoint), device)
 
     @overload
-    def __call__(self, source: Source) -> Result: ...
+    def __call__(self, source: Source) -> Result: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, source: Sequence[Source]) -> list[Result]: ...
     def __call__(self, source: Source | Sequence[Source]) -> Result | list[Result]:
@@ -158,7 +158,17 @@ class Detector:
 
 
 def _as_array(source: np.ndarray | Image.Image) -> np.ndarray:
-    if isinstance(source, Image.Image) and source.mode in ("P", "PA", "LA", "La", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"):
+    if isinstance(source, Image.Image) and source.mode in (
+        "P",
+        "PA",
+        "LA",
+        "La",
+        "RGBa",
+        "CMYK",
+        "YCbCr",
+        "LAB",
+        "HSV",
+    ):
         source = source.convert("RGB")  # all of 8 bits; a palette's indices are no grey values
     return np.asarray(source)
 

@@ -80,7 +80,9 @@ def cached_sam_weights(weights: str | Path) -> Path:
         return path
     key = str(weights).removesuffix(".pt")
     if key not in SAM_CHECKPOINTS:
-        raise ConfigError(f"SAM weights {weights} do not exist; give a path, or {nearest_name(key, list(SAM_CHECKPOINTS))}")
+        raise ConfigError(
+            f"SAM weights {weights} do not exist; give a path, or {nearest_name(key, list(SAM_CHECKPOINTS))}"
+        )
     cached = cache_dir() / SAM_CHECKPOINTS[key].file
     if not cached.is_file():
         raise ConfigError(f"{key} is not in {cache_dir()} yet; run: samspl weights fetch {key}")
@@ -103,7 +105,8 @@ def fetch_sam_weights(name: str, progress: bool = False) -> Path:
     folder, url = cache_dir(), base_url() + checkpoint.file
     target = folder / checkpoint.file
     by_hand = (
-        f"download {url} by any other means, check that its SHA-256 is {checkpoint.sha256}, and put it at {target}"
+        f"download {url} by any other means, check that its SHA-256 is {checkpoint.sha256}, "
+        f"and put it at {target}"
     )
     if is_offline() and not target.is_file():
         raise CheckpointError(f"SAMSPL_OFFLINE is set, so nothing is downloaded; {by_hand}")

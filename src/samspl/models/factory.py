@@ -22,7 +22,8 @@ def create_model(variant: str = "spl_t", sam_weights: str | Path | None = None, 
     Args:
         variant: `spl_t`, `spl_s`, `spl_l` of the paper, or `spl_b`.
         sam_weights: SAM 2 or 2.1 checkpoint (Meta's `.pt`, or safetensors of the Hugging Face hub): a path, or a name
-            that `samspl weights fetch` has put into the cache. Its trunk is loaded and frozen. None: all random, not frozen.
+            that `samspl weights fetch` has put into the cache. Its trunk is loaded and frozen. None: all
+            random, not frozen.
         overrides: Any field of `samspl.config.ModelConfig`, such as ``num_heads=2, use_sam_decoder=False``.
     Raises:
         ConfigError: for an unknown variant or field, or a name that is not in the cache.

@@ -95,17 +95,19 @@ class MultiScaleAttention(nn.Module):
         if padding := row.window * column.window - row.side * column.side:
             # SAM 2 pads windows with zero tokens after the norm, and they take part in attention: key and value of
             # each are the bias alone. All are equal, so one stands for them, with log(how many) added to its score.
-            _, key_bias, value_bias = self.qkv.bias.unflatten(0, (3, self.num_heads, 1, -1))
+            _, key_bias, value_bias = self.qkv.bias.reshape(3, self.num_heads, 1, -1)
             key = torch.cat([key, key_bias.expand(len(key), -1, -1, -1)], 2)
             value = torch.cat([value, value_bias.expand(len(value), -1, -1, -1)], 2)
             mask = torch.zeros(1, 1, 1, key.shape[2], dtype=query.dtype, device=query.device)
             mask[..., -1] = math.log(padding)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # (N, heads, tokens, C / heads)
+        # (N, heads, tokens, C / heads)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return merge(out.transpose(1, 2).flatten(2), pooled_hw, (q.shape[1], q.shape[2]))
 
     def _heads(self, windows: Tensor) -> Tensor:
         """(N, tokens, C) to (N, heads, tokens, C / heads)."""
-        return windows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        n, tokens, c = windows.shape
+        return windows.reshape(n, tokens, self.num_heads, c // self.num_heads).transpose(1, 2)
 
 
 class HieraBlock(nn.Module):
@@ -148,7 +150,9 @@ class Hiera(nn.Module):
             for j in range(blocks):
                 index = len(self.blocks)
                 pools = k > 0 and j == 0
-                window = config.window_sizes[k - 1 if pools else k]  # a pooling block works on the previous map
+                window = config.window_sizes[
+                    k - 1 if pools else k
+                ]  # a pooling block works on the previous map
                 self.blocks.append(
                     HieraBlock(
                         dim // 2 if pools else dim,

@@ -1,8 +1,10 @@
 """Building blocks that encoder, decoder and fusion share: attention maps, residual block, small perceptron.
 
-Follows the SAM-SPL paper (IEEE TGRS 2025); all maps are NCHW. Sums, products and activations are ordered so that maps at
-full resolution are read and written as few times as possible, since there memory traffic costs more than arithmetic.
+Follows the SAM-SPL paper (IEEE TGRS 2025); all maps are NCHW. Sums, products and activations are ordered so that maps
+at full resolution are read and written as few times as possible, since there memory traffic costs more than arithmetic.
 """
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +56,7 @@ class MLP(nn.Module):
         """Layers lead from each of ``widths`` to the next."""
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.Linear(c_in, c_out) for c_in, c_out in zip(widths, widths[1:], strict=False)
+            nn.Linear(c_in, c_out) for c_in, c_out in pairwise(widths)
         )
         self.activation = activation
 

@@ -18,9 +18,7 @@ TRUNKS: dict[str, TrunkConfig] = {
 
 VARIANTS: dict[str, ModelConfig] = {
     "spl_t": ModelConfig(),
-    "spl_s": ModelConfig(
-        stages=(1, 2, 11, 2), global_blocks=(7, 10, 13), window_sizes=(8, 4, 14, 7)
-    ),
+    "spl_s": ModelConfig(stages=(1, 2, 11, 2), global_blocks=(7, 10, 13), window_sizes=(8, 4, 14, 7)),
     # not in the paper: SAM 2.1 base-plus under the same decoder
     "spl_b": ModelConfig(
         embed_dim=112,

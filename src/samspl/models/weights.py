@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,10 +37,22 @@ _HUB_RENAMES = (
 _AUTHORS_RENAMES = (
     (r"^image_encoder\.inc0\.", "encoder.stem."),
     (r"^image_encoder\.incs\.(\d+)\.0\.", r"encoder.residuals.\1."),
-    (r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.0\.", r"encoder.consultations.\1.conv1.conv."),
-    (r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.1\.", r"encoder.consultations.\1.conv1.norm."),
-    (r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.3\.", r"encoder.consultations.\1.conv2.conv."),
-    (r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.4\.", r"encoder.consultations.\1.conv2.norm."),
+    (
+        r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.0\.",
+        r"encoder.consultations.\1.conv1.conv.",
+    ),
+    (
+        r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.1\.",
+        r"encoder.consultations.\1.conv1.norm.",
+    ),
+    (
+        r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.3\.",
+        r"encoder.consultations.\1.conv2.conv.",
+    ),
+    (
+        r"^image_encoder\.trunk\.promote_genertor\.blocks\.(\d+)\.blk\.4\.",
+        r"encoder.consultations.\1.conv2.norm.",
+    ),
     (r"^image_encoder\.trunk\.", "encoder.trunk."),
     (r"^(encoder\.(?:stem|residuals)\..*)\.conv(\d)\.", r"\1.conv\2.conv."),
     (r"^(encoder\.(?:stem|residuals)\..*)\.bn(\d)\.", r"\1.conv\2.norm."),
@@ -47,8 +60,14 @@ _AUTHORS_RENAMES = (
     (r"\.shortcut\.1\.", ".shortcut.norm."),
     (r"\.ca\.fc", ".channel_attention.fc"),
     (r"\.sa\.conv1\.conv\.", ".spatial_attention.conv."),
-    (r"^image_pe_encoder\.proj_blocks\.(\d+)\.(\d+)\.conv\.", r"decoder.prompt_generator.branches.\1.down.\2.conv."),
-    (r"^image_pe_encoder\.proj_blocks\.(\d+)\.(\d+)\.bn\.", r"decoder.prompt_generator.branches.\1.down.\2.norm."),
+    (
+        r"^image_pe_encoder\.proj_blocks\.(\d+)\.(\d+)\.conv\.",
+        r"decoder.prompt_generator.branches.\1.down.\2.conv.",
+    ),
+    (
+        r"^image_pe_encoder\.proj_blocks\.(\d+)\.(\d+)\.bn\.",
+        r"decoder.prompt_generator.branches.\1.down.\2.norm.",
+    ),
     (r"^image_pe_encoder\.proj\.0\.", "decoder.prompt_generator.mix."),
     (r"^mask_token\.weight$", "decoder.output_token"),
     (r"^decoder_transformer\.", "decoder.transformer."),
@@ -87,7 +106,7 @@ def read_tensors(path: Path) -> tuple[StateDict, dict[str, str]]:
     """Every tensor of a weights file, and the text that a safetensors file carries beside them.
 
     Returns:
-        State dictionary on the CPU (unwrapped from `model` or `model_state_dict`, without a `module.` prefix), metadata.
+        State dictionary on the CPU (unwrapped from `model` or `model_state_dict`, without `module.` prefix), metadata.
     Raises:
         CheckpointError: for a file that is missing, truncated, no checkpoint, or holds anything but data.
     """
@@ -99,7 +118,9 @@ def read_tensors(path: Path) -> tuple[StateDict, dict[str, str]]:
         return _read_safetensors(path)
     if not head.startswith((b"PK\x03\x04", b"\x80")):
         size = path.stat().st_size
-        raise CheckpointError(f"{path} ({size} bytes) is no checkpoint; expected a .safetensors or PyTorch file")
+        raise CheckpointError(
+            f"{path} ({size} bytes) is no checkpoint; expected a .safetensors or PyTorch file"
+        )
     return _read_torch(path), {}
 
 
@@ -113,9 +134,10 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
 
 def _read_torch(path: Path) -> StateDict:
     # numpy numbers in a trainer's bookkeeping ("best_iou") are data: let them pass, nothing else
-    numbers = [np.dtype, np._core.multiarray.scalar, type(np.dtype("f4")), type(np.dtype("f8")), type(np.dtype("i8"))]
+    scalar = np.float64(0).__reduce__()[0]
+    numbers: list[Any] = [np.dtype, scalar, *(type(np.dtype(code)) for code in ("f4", "f8", "i8"))]
     try:
-        with torch.serialization.safe_globals(numbers):  # type: ignore[arg-type]
+        with torch.serialization.safe_globals(numbers):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise CheckpointError(
@@ -129,7 +151,9 @@ def _read_torch(path: Path) -> StateDict:
             content = content[key]
             break
     if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path} holds {type(content).__name__}, not a state dictionary of named tensors")
+        raise CheckpointError(
+            f"{path} holds {type(content).__name__}, not a state dictionary of named tensors"
+        )
     if stray := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{path} is no state dictionary: {_listed(stray)} hold no tensors")
     return {str(key).removeprefix("module."): value for key, value in content.items()}

@@ -1,7 +1,7 @@
 """Maps cut into windows and put together again; tokens are channels last.
 
-Follows the window layout of SAM 2's Hiera (Apache-2.0): windows in row-major order, the last row and column cut short by
-the border of the map (SAM 2 fills them with padding; `hiera` accounts for it without making it).
+Follows the window layout of SAM 2's Hiera (Apache-2.0): windows in row-major order, the last row and column cut short
+by the border of the map (SAM 2 fills them with padding; `hiera` accounts for it without making it).
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Numbers of the network itself, stored: a change of architecture or of arithmetic shows everywhere.
 
-Made by ``python -m tests.unit.models.test_goldens`` from tensors that follow from their names; the network is checked against
-the authors' and Meta's own code where `../shared` lies beside the project (`tests/reference/test_parity.py`).
+Made by ``python -m tests.unit.models.test_goldens`` from tensors that follow from their names; the network is checked
+against the authors' and Meta's own code where `../shared` lies beside the project (`tests/reference/test_parity.py`).
 """
 
 import json
@@ -64,4 +64,6 @@ if __name__ == "__main__":
         "networks": {name: network_numbers(name) for name in CASES},
         "trunks": {name: trunk_numbers(name) for name in ("tiny", "base_plus")},
     }
-    FILE.write_text(json.dumps(json.loads(json.dumps(content), parse_float=lambda x: round(float(x), 6))) + "\n")
+    FILE.write_text(
+        json.dumps(json.loads(json.dumps(content), parse_float=lambda x: round(float(x), 6))) + "\n"
+    )

@@ -68,7 +68,10 @@ def test_fusion_calibrates_the_upsampled_map():
     """Ours shifts before the resize; the paper after it. Both must agree, borders included."""
     fusion = fill(SpatialSemanticFusion(8))
     generator = torch.Generator().manual_seed(3)
-    feature, decoder = torch.randn(2, 8, 16, 12, generator=generator), torch.randn(2, 8, 8, 6, generator=generator)
+    feature, decoder = (
+        torch.randn(2, 8, 16, 12, generator=generator),
+        torch.randn(2, 8, 8, 6, generator=generator),
+    )
     with torch.no_grad():
         skip = fusion.skip(feature)
         up = F.interpolate(decoder, scale_factor=2, mode="bilinear", align_corners=True)

@@ -13,12 +13,20 @@ from samspl.models.variants import VARIANTS, variant_config
 from tests.deterministic import fill, image
 
 NARROW = ModelConfig(
-    embed_dim=16, stages=(1, 2, 2), global_blocks=(4,), width=32, mlp_width=48, attention_floor=4, squeeze_floor=2
+    embed_dim=16,
+    stages=(1, 2, 2),
+    global_blocks=(4,),
+    width=32,
+    mlp_width=48,
+    attention_floor=4,
+    squeeze_floor=2,
 )
 SHAPES = {
     "three stages": NARROW,
     "two stages": dataclasses.replace(NARROW, stages=(1, 3), window_sizes=(8, 4), global_blocks=(3,)),
-    "four stages": dataclasses.replace(NARROW, stages=(1, 2, 2, 2), window_sizes=(8, 4, 14, 7), global_blocks=(4,)),
+    "four stages": dataclasses.replace(
+        NARROW, stages=(1, 2, 2, 2), window_sizes=(8, 4, 14, 7), global_blocks=(4,)
+    ),
     "two heads": dataclasses.replace(NARROW, num_heads=2, pos_embed_size=(14, 14)),
     "no self-prompt decoder": dataclasses.replace(NARROW, use_sam_decoder=False),
     "two stages, no self-prompt decoder": dataclasses.replace(
@@ -63,7 +71,9 @@ def test_parameter_counts_are_the_published_ones(variant, millions, trunk_millio
     unused = model.config.embed_dim * (3 * 7 * 7 + 1)
     count = sum(p.numel() for p in model.parameters()) + unused
     assert count / 1e6 == pytest.approx(millions, abs=0.05)
-    assert sum(p.numel() for p in model.encoder.trunk.parameters()) / 1e6 == pytest.approx(trunk_millions, abs=0.05)
+    assert sum(p.numel() for p in model.encoder.trunk.parameters()) / 1e6 == pytest.approx(
+        trunk_millions, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -75,7 +85,9 @@ def test_every_variant_runs(variant, use_sam_decoder):
 
 
 def test_create_model_takes_any_field_and_trains():
-    model = samspl.create_model("spl_t", embed_dim=16, stages=(1, 2, 2), global_blocks=(4,), width=32, mlp_width=32)
+    model = samspl.create_model(
+        "spl_t", embed_dim=16, stages=(1, 2, 2), global_blocks=(4,), width=32, mlp_width=32
+    )
     assert model.training
     assert model.config.width == 32
     assert all(p.requires_grad for p in model.parameters())

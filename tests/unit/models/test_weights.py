@@ -75,7 +75,9 @@ def test_network_of_three_stages_leaves_the_fourth_aside_and_freezes_the_trunk(t
     model = samspl.create_model("spl_t", sam_weights=tmp_path / "sam.pt")
     assert model.training
     assert not any(p.requires_grad for p in model.encoder.trunk.parameters())
-    assert torch.equal(model.encoder.trunk.blocks[9].mlp.layers[1].weight, tiny.blocks[9].mlp.layers[1].weight)
+    assert torch.equal(
+        model.encoder.trunk.blocks[9].mlp.layers[1].weight, tiny.blocks[9].mlp.layers[1].weight
+    )
 
 
 def test_missing_tensor_of_sam_is_named(tiny, tmp_path):
@@ -158,7 +160,9 @@ def test_truncated_file_is_refused(tmp_path, suffix, part):
         read_tensors(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"<!DOCTYPE html><html>", b"PK\x03\x04 not really a zip", b"\x80\x02}q"])
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"<!DOCTYPE html><html>", b"PK\x03\x04 not really a zip", b"\x80\x02}q"]
+)
 def test_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"w\.pt"):
@@ -238,4 +242,7 @@ def test_blocks_beyond_the_trunk_are_left_aside():
     tensors = {f"image_encoder.trunk.blocks.{i}.norm1.weight": values("x", (96,)) for i in (0, 9, 10, 11)}
     state, ignored = sam_trunk_state(tensors, ModelConfig().trunk)
     assert sorted(state) == ["blocks.0.norm1.weight", "blocks.9.norm1.weight"]
-    assert ignored == ("image_encoder.trunk.blocks.10.norm1.weight", "image_encoder.trunk.blocks.11.norm1.weight")
+    assert ignored == (
+        "image_encoder.trunk.blocks.10.norm1.weight",
+        "image_encoder.trunk.blocks.11.norm1.weight",
+    )
