@@ -6,17 +6,17 @@ image's own size. Every back end comes through here, so that all are judged by t
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from samspl.errors import DatasetError, SamsplError
+from samspl.evaluation_result import EvaluationResult, ProfileResult, TargetTable
 from samspl.imaging import resize
-from samspl.metrics.curves import Curve, Interval, PdBin, PdFaCurve, bootstrap_intervals, pd_by
-from samspl.metrics.pixel import PROFILES, Profile, check_profile, or_none, pixel_figures
-from samspl.metrics.suite import COUNT_FIELDS, Scores, count_and_match, scores_from_counts
+from samspl.metrics.curves import PdFaCurve
+from samspl.metrics.pixel import PROFILES, Profile, check_profile
+from samspl.metrics.suite import COUNT_FIELDS, count_and_match, scores_from_counts
 from samspl.postprocess import (
     DEFAULT_THRESHOLD,
     check_threshold,
@@ -31,10 +31,6 @@ from samspl.targets import find_targets
 
 MaskResize = Literal["nearest", "bilinear_positive"]
 """How masks come to the evaluation size: nearest, or (NUDT-SIRST) bilinear and then everything above 0."""
-SIZE_EDGES_PX = (1, 5, 10, 20, 40, 80)
-"""Bins of Pd by target size."""
-SCR_EDGES = (0, 1, 2, 3, 5, 10)
-"""Bins of Pd by signal-to-clutter ratio."""
 
 
 class Sample(Protocol):
@@ -51,119 +47,6 @@ class Sample(Protocol):
     @property
     def mask(self) -> np.ndarray:
         """(H, W) bool."""
-
-
-class ImageRow(NamedTuple):
-    """Figures of one image under one profile."""
-
-    id: str
-    """Name of the image."""
-    iou: float | None
-    """None where neither mask has foreground."""
-    hits: int
-    """Targets hit."""
-    targets: int
-    """True targets."""
-    false_alarms: int
-    """False predicted components."""
-    false_px: int
-    """Their pixels."""
-
-
-@dataclass(frozen=True, eq=False)
-class ProfileResult:
-    """What one profile says."""
-
-    scores: Scores
-    """Over all images."""
-    image_size: int | None
-    """Side of the square that the masks were compared at; None: each image's own size."""
-    ids: tuple[str, ...]
-    """Images in order."""
-    counts: np.ndarray
-    """(N, 11) int64, `COUNT_FIELDS` of each image."""
-
-    def rows(self) -> list[ImageRow]:
-        """One row an image, in order."""
-        ious = pixel_figures(self.counts[:, :6])["iou"]
-        return [
-            ImageRow(name, or_none(iou), c["hits"], c["targets"], c["false_alarms"], c["false_px"])
-            for name, iou, c in zip(
-                self.ids,
-                ious,
-                (dict(zip(COUNT_FIELDS, row, strict=True)) for row in self.counts.tolist()),
-                strict=True,
-            )
-        ]
-
-    def intervals(self, seed: int = 2727) -> dict[str, Interval]:
-        """95 % bootstrap intervals over images of every headline figure."""
-        return bootstrap_intervals(self.counts, self.scores.profile, seed=seed)
-
-
-@dataclass(frozen=True, eq=False)
-class TargetTable:
-    """The true targets of all images at native size, and whether the strict profile saw them hit."""
-
-    image: np.ndarray
-    """(T,) int64, index of the image."""
-    area_px: np.ndarray
-    """(T,) int64."""
-    scr: np.ndarray
-    """(T,) float64, NaN where undefined."""
-    is_hit: np.ndarray
-    """(T,) bool."""
-
-    def pd_by_size(self, edges_px: Sequence[float] = SIZE_EDGES_PX) -> tuple[PdBin, ...]:
-        """Pd in ranges of target area."""
-        return pd_by(self.area_px, self.is_hit, edges_px)
-
-    def pd_by_scr(self, edges: Sequence[float] = SCR_EDGES) -> tuple[PdBin, ...]:
-        """Pd in ranges of signal-to-clutter ratio; targets without one are left out."""
-        return pd_by(self.scr, self.is_hit, edges)
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationResult:
-    """All that one evaluation found; about 300 bytes an image and 25 a target, whatever the image size."""
-
-    threshold: float
-    """Foreground is where the probability exceeds this."""
-    profiles: dict[Profile, ProfileResult]
-    """By name, in the order asked for."""
-    targets: TargetTable
-    """Every true target; empty if `strict` was not asked for."""
-    curve: Curve | None
-    """Over thresholds, at native size; None unless asked for."""
-
-    def to_dict(
-        self,
-        dataset: str | None = None,
-        split: str | None = None,
-        split_set: str | None = None,
-        split_sha256: str | None = None,
-        weights: str | None = None,
-    ) -> dict[str, Any]:
-        """The object that `samspl test --json` writes.
-
-        Beyond the keys of the contract each profile has `false_alarms` (components) and `empty_images`
-        (left out of the nIoU of `strict`). `image_size` is null for the images' own size.
-        """
-        first = next(iter(self.profiles.values()))
-        profiles = {
-            name: {"image_size": result.image_size, **_without(result.scores.to_dict(), "profile", "images")}
-            for name, result in self.profiles.items()
-        }
-        return {
-            "dataset": dataset,
-            "split": split,
-            "split_set": split_set,
-            "split_sha256": split_sha256,
-            "images": first.scores.images,
-            "threshold": self.threshold,
-            "weights": weights,
-            "profiles": profiles,
-        }
 
 
 Predict = Callable[[torch.Tensor], Any]
@@ -222,7 +105,7 @@ def evaluate(
             content = crop_padding(prob, prepared.geometry.content_hw)
             content_gt = _resize_mask(sample.mask, prepared.geometry.content_hw, mask_resize)
             native = to_source_size(prob, prepared.geometry)
-            mask = tally.add(sample, native, content, content_gt)
+            mask = tally.add(sample, native, content, content_gt, sample.image)
             if on_image is not None:
                 on_image(sample, native, mask)
             if progress is not None:
@@ -251,7 +134,8 @@ def evaluate_predictions(
     """
     tally = _Tally(threshold, profiles, curve_thresholds)
     for sample in samples:
-        mask = tally.add(sample, sample.prob, sample.prob, sample.mask)
+        image = sample.image if sample.has_image else None
+        mask = tally.add(sample, sample.prob, sample.prob, sample.mask, image)
         if on_image is not None:
             on_image(sample, sample.prob, mask)
     return tally.result(None)
@@ -272,13 +156,18 @@ class _Tally:
         self.ids: list[str] = []
         self.counts: dict[Profile, array[int]] = {profile: array("q") for profile in profiles}
         self.target_image, self.target_area, self.target_hit = array("q"), array("q"), array("b")
-        self.target_scr = array("d")
+        self.target_xy, self.target_scr = array("d"), array("d")
         self.curve = None if curve_thresholds is None else PdFaCurve(curve_thresholds)
 
     def add(
-        self, sample: Sample, native: np.ndarray, content: np.ndarray, content_gt: np.ndarray
+        self,
+        sample: Sample,
+        native: np.ndarray,
+        content: np.ndarray,
+        content_gt: np.ndarray,
+        image: np.ndarray | None,
     ) -> np.ndarray:
-        """Count one image and return its predicted mask at native size."""
+        """Count one image and return its predicted mask at native size; without image there is no contrast."""
         for what, shape in (("image", sample.image.shape), ("prediction", native.shape)):
             if sample.mask.shape != shape:
                 raise DatasetError(
@@ -290,10 +179,9 @@ class _Tally:
             self._count("published", prob_to_mask(content, self.threshold), content_gt)
         if "strict" in self.counts:
             is_hit = self._count("strict", mask, sample.mask)
-            for target, hit in zip(
-                find_targets(sample.mask, image=sample.image), is_hit.tolist(), strict=True
-            ):
+            for target, hit in zip(find_targets(sample.mask, image=image), is_hit.tolist(), strict=True):
                 self.target_image.append(len(self.ids))
+                self.target_xy.extend(target.centroid_xy)
                 self.target_area.append(target.area_px)
                 self.target_scr.append(np.nan if target.scr is None else target.scr)
                 self.target_hit.append(hit)
@@ -323,6 +211,7 @@ class _Tally:
             profiles[name] = ProfileResult(scores, image_size if name == "published" else None, ids, counts)
         targets = TargetTable(
             np.array(self.target_image, np.int64),
+            np.array(self.target_xy, np.float64).reshape(-1, 2),
             np.array(self.target_area, np.int64),
             np.array(self.target_scr, np.float64),
             np.array(self.target_hit, bool),
@@ -360,7 +249,3 @@ def _resize_mask(mask: np.ndarray, size_hw: tuple[int, int], method: MaskResize)
     if method == "nearest":
         return resize(mask, size_hw, "nearest")
     return resize(np.where(mask, np.uint8(255), np.uint8(0)), size_hw, "bilinear") > 0
-
-
-def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in names}

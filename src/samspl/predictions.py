@@ -1,6 +1,6 @@
 """Prediction files of any program beside the true masks, as input for scoring."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,49 +24,82 @@ class PredictedSample(NamedTuple):
     """(H, W) bool."""
     prob: np.ndarray
     """(H, W) float32, 0..1; a mask is 0 and 1."""
+    has_image: bool = True
+    """Whether the image is one."""
 
 
-def read_predictions(
-    predictions_dir: Path, masks_dir: Path, images_dir: Path | None = None
-) -> Iterator[PredictedSample]:
-    """Read mask or probability files of any program beside the true masks.
+class PredictionFiles:
+    """Prediction files of any program beside the true masks, found at once and read one by one.
 
     A prediction has the name of its mask, with or without NUAA-SIRST's ``_pixels0``; the suffix may differ.
     Integer files are divided by the largest value of their type (files that hold only 0 and 1 are masks),
     float files hold probabilities.
 
     Args:
-        predictions_dir: One file for each mask.
+        predictions_dir: One file for each mask that is scored.
         masks_dir: True masks: target where the grey value is at least 127, or where 0/1 masks are 1.
         images_dir: Images, for signal-to-clutter ratios; None: none.
-    Yields:
-        Samples by name.
+        ids: Which masks are scored, in this order; None: all, by name.
     Raises:
-        DatasetError: for a folder without masks, missing predictions (the first named), sizes that differ, or
-            probabilities outside 0..1.
-        ImageError: for a file that cannot be read.
+        DatasetError: for a folder without masks, or missing files (the first named).
     """
-    masks = _files_by_id(masks_dir)
-    if not masks:
-        raise DatasetError(f"{masks_dir} holds no mask files; expected images such as ID.png")
-    predictions = _files_by_id(predictions_dir)
-    missing = sorted(set(masks) - set(predictions))
-    if missing:
-        raise DatasetError(
-            f"{len(missing)} of {len(masks)} masks have no prediction in {predictions_dir} "
-            f"(first: {missing[0]}); expected a file of the same name for each"
-        )
-    images = _files_by_id(images_dir) if images_dir is not None else {}
-    for name, mask_path in sorted(masks.items()):
-        grey = read_mask(mask_path)
+
+    def __init__(
+        self,
+        predictions_dir: Path,
+        masks_dir: Path,
+        images_dir: Path | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        self._masks = _files_by_id(masks_dir)
+        if not self._masks:
+            raise DatasetError(f"{masks_dir} holds no mask files; expected images such as ID.png")
+        self.ids = tuple(sorted(self._masks)) if ids is None else tuple(ids)
+        self._require(self._masks, "images of the list have no mask", masks_dir)
+        self._predictions = _files_by_id(predictions_dir)
+        self._require(self._predictions, "masks have no prediction", predictions_dir)
+        self._images = None if images_dir is None else _files_by_id(images_dir)
+        if self._images is not None and images_dir is not None:
+            self._require(self._images, "masks have no image", images_dir)
+
+    def _require(self, files: Mapping[str, Path], what: str, folder: Path) -> None:
+        missing = [name for name in self.ids if name not in files]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} of {len(self.ids)} {what} in {folder} "
+                f"(first: {missing[0]}); expected a file of the same name for each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, index: int) -> PredictedSample:
+        """Read one image's files.
+
+        Raises:
+            DatasetError: for sizes that differ, or probabilities outside 0..1.
+            ImageError: for a file that cannot be read.
+        """
+        name = self.ids[index]
+        grey = read_mask(self._masks[name])
         mask = grey >= MASK_VALUE if grey.max() > 1 else grey > 0
-        prob = _read_prob(predictions[name])
+        prob = _read_prob(self._predictions[name])
         if prob.shape != mask.shape:
             raise DatasetError(
-                f"{predictions[name]} is {_size(prob)}, its mask {mask_path} {_size(mask)}; "
+                f"{self._predictions[name]} is {_size(prob)}, its mask {self._masks[name]} {_size(mask)}; "
                 "expected the same size"
             )
-        yield PredictedSample(name, read_image(images[name]) if name in images else prob, mask, prob)
+        if self._images is None:
+            return PredictedSample(name, prob, mask, prob, has_image=False)
+        return PredictedSample(name, read_image(self._images[name]), mask, prob)
+
+
+def read_predictions(
+    predictions_dir: Path, masks_dir: Path, images_dir: Path | None = None
+) -> Iterator[PredictedSample]:
+    """Samples of `PredictionFiles` by name, read as they are asked for."""
+    files = PredictionFiles(predictions_dir, masks_dir, images_dir)
+    return (files.read(index) for index in range(len(files)))
 
 
 def _files_by_id(folder: Path) -> dict[str, Path]:

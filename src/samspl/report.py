@@ -125,10 +125,27 @@ def predictions_to_coco(predictions: Iterable[ImagePrediction]) -> dict[str, Any
     }
 
 
-def evaluation_table(
+def evaluation_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What makes the figures of one evaluation comparable, as names and values.
+
+    Args:
+        result: The object of `samspl test --json`.
+    """
+    split_set = f" of {result['split_set']}" if result.get("split_set") else ""
+    return [
+        ("data set", _or_dash(result.get("dataset"))),
+        ("split", _or_dash(result.get("split")) + split_set),
+        ("checksum", _or_dash(result.get("split_sha256"))),
+        ("images", str(result["images"])),
+        ("threshold", f"{result['threshold']:g}"),
+        ("weights", _or_dash(result.get("weights"))),
+    ]
+
+
+def evaluation_cells(
     result: Mapping[str, Any], intervals: Mapping[str, Mapping[str, Ends]] | None = None
-) -> str:
-    """Markdown table of one evaluation, profiles side by side, with all that makes its figures comparable.
+) -> list[list[str]]:
+    """Rows of the table of one evaluation: a header with the profiles, then a row for each figure.
 
     Args:
         result: The object of `samspl test --json`.
@@ -136,16 +153,7 @@ def evaluation_table(
             None: none.
     """
     profiles: Mapping[str, Mapping[str, Any]] = result["profiles"]
-    facts = [
-        f"data set {_or_dash(result.get('dataset'))}",
-        f"split {_or_dash(result.get('split'))}"
-        + (f" of {result['split_set']}" if result.get("split_set") else ""),
-        f"checksum {_short(result.get('split_sha256'))}",
-        f"{result['images']} images",
-        f"threshold {result['threshold']:g}",
-        f"weights {_or_dash(result.get('weights'))}",
-    ]
-    rows = [["size", *(_size(profile["image_size"]) for profile in profiles.values())]]
+    rows = [["", *profiles], ["size", *(_size(profile["image_size"]) for profile in profiles.values())]]
     for label, key, factor, form in FIGURE_ROWS:
         cells = []
         for name, profile in profiles.items():
@@ -167,7 +175,19 @@ def evaluation_table(
     if "empty_images" in profiles.get("strict", {}):
         left_out = (str(p["empty_images"]) if name == "strict" else "0" for name, p in profiles.items())
         rows.append(["images left out of nIoU", *left_out])
-    return ", ".join(facts) + "\n\n" + _markdown(["", *profiles], rows)
+    return rows
+
+
+def evaluation_table(
+    result: Mapping[str, Any], intervals: Mapping[str, Mapping[str, Ends]] | None = None
+) -> str:
+    """Markdown of one evaluation: a line with all that makes its figures comparable, then the profiles side
+    by side; for the arguments see `evaluation_cells`."""
+    facts = [
+        f"{name} {_short(value) if name == 'checksum' else value}" for name, value in evaluation_facts(result)
+    ]
+    header, *rows = evaluation_cells(result, intervals)
+    return ", ".join(facts) + "\n\n" + _markdown(header, rows)
 
 
 def comparison_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -199,6 +219,9 @@ def comparison_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         for key, what in (("dataset", "data set"), ("split_sha256", "split"), ("threshold", "threshold"))
         if len({result.get(key) for _, result in results}) > 1
     ]
+    sizes = {r["profiles"]["published"]["image_size"] for _, r in results if "published" in r["profiles"]}
+    if len(sizes) > 1:
+        notes.append("Not comparable: the published figures were taken at different sizes.")
     return _markdown(header, rows) + "".join(f"\n{note}\n" for note in notes)
 
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samspl.errors import DatasetError
+from samspl.errors import DatasetError, ImageError
 from samspl.evaluation import EvaluationResult, evaluate_predictions
 from samspl.imaging import write_image
 from samspl.metrics import score
-from samspl.predictions import read_predictions
+from samspl.predictions import PredictionFiles, read_predictions
 
 
 def masks_of_scenes(count: int = 5) -> list[np.ndarray]:
@@ -98,3 +98,41 @@ def test_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
         score_folders(tmp_path / "empty", tmp_path / "empty")
     with pytest.raises(DatasetError, match="is no folder"):
         score_folders(tmp_path / "empty", tmp_path / "nowhere")
+
+
+def test_list_chooses_masks_and_their_order(tmp_path: Path) -> None:
+    truth = masks_of_scenes()
+    predictions, masks = write_folders(tmp_path, truth)
+    for i in (1, 3):
+        write_image(predictions / f"scene_{i}.png", truth[i])
+    files = PredictionFiles(predictions, masks, ids=("scene_3", "scene_1"))
+    assert (len(files), files.ids) == (2, ("scene_3", "scene_1"))
+    np.testing.assert_array_equal(files.read(0).mask, truth[3])
+    with pytest.raises(DatasetError, match=r"1 of 2 images of the list have no mask .*first: other"):
+        PredictionFiles(predictions, masks, ids=("scene_1", "other"))
+
+
+def test_contrast_is_known_only_with_images(tmp_path: Path) -> None:
+    truth = masks_of_scenes(2)
+    predictions, masks = write_folders(tmp_path, truth)
+    rng = np.random.default_rng(0)
+    for i, mask in enumerate(truth):
+        write_image(predictions / f"scene_{i}.png", mask)
+        noise = rng.integers(10, 60, mask.shape)
+        write_image(tmp_path / "images" / f"scene_{i}.png", np.where(mask, 200, noise).astype(np.uint8))
+    assert np.isnan(score_folders(predictions, masks).targets.scr).all()
+    with_images = evaluate_predictions(read_predictions(predictions, masks, tmp_path / "images"))
+    assert (with_images.targets.scr > 3).all()
+    (tmp_path / "images" / "scene_1.png").unlink()
+    with pytest.raises(DatasetError, match=r"1 of 2 masks have no image .*first: scene_1"):
+        read_predictions(predictions, masks, tmp_path / "images")
+
+
+def test_files_are_read_one_by_one(tmp_path: Path) -> None:
+    predictions, masks = write_folders(tmp_path, masks_of_scenes(2))
+    write_image(predictions / "scene_0.png", masks_of_scenes(2)[0])
+    (predictions / "scene_1.png").write_bytes(b"broken")
+    samples = read_predictions(predictions, masks)
+    assert next(samples).id == "scene_0"
+    with pytest.raises(ImageError, match=r"scene_1\.png"):
+        next(samples)

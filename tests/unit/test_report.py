@@ -174,7 +174,7 @@ def test_evaluation_table_states_all_that_makes_figures_comparable() -> None:
         "NUAA-SIRST",
         "test of img_idx",
         "0123456789ab",
-        "214 images",
+        "images 214",
         "threshold 0.5",
         "best.safetensors",
     ):
