@@ -217,7 +217,7 @@ def comparison_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     notes = [
         f"Not comparable: the results differ in {what}."
         for key, what in (("dataset", "data set"), ("split_sha256", "split"), ("threshold", "threshold"))
-        if len({result.get(key) for _, result in results}) > 1
+        if len({result.get(key) for _, result in results} - {None}) > 1  # what is unknown may be the same
     ]
     sizes = {r["profiles"]["published"]["image_size"] for _, r in results if "published" in r["profiles"]}
     if len(sizes) > 1:

@@ -1,88 +1,166 @@
-"""`samspl test`: score weights on a split of a data set, or prediction files of any program."""
+"""`samspl test`: score weights on a split of a data set, or prediction files of any program.
+
+Under torchrun the processes share the images; process 0 puts the parts together, prints and writes.
+"""
 
 import dataclasses
-import sys
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonargparse import ArgumentParser
 
 from samspl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from samspl.data.splits import Split
+    from samspl.evaluation import OnImage
+    from samspl.evaluation_report import WorstImage, WorstImages
+    from samspl.evaluation_result import EvaluationResult
+    from samspl.metrics.pixel import Profile
+    from samspl.processes import Processes
+
+logger = logging.getLogger(__name__)
 
 NAME = "test"
 HELP = "score weights or prediction files under both profiles"
 EXAMPLE = "samspl test --dataset NUAA-SIRST --data-path datasets --weights runs/train/NUAA-SIRST"
 
 
+class Share(NamedTuple):
+    """What one process found, and what was scored."""
+
+    result: "EvaluationResult | None"
+    """None for a process without an image."""
+    worst: "tuple[WorstImage, ...]"
+    """Its own worst images; none without a report."""
+    origin: dict[str, str | None]
+    """dataset, split, split_set, split_sha256 and weights, as the result file has them."""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of ``samspl test``."""
-    parser.add_argument("--dataset", type=str | None, default=None, help="known name, YAML specification or folder")
-    parser.add_argument("--data-path", type=str, default=".", help="folder that holds the data set's folder")
-    parser.add_argument("--weights", type=str | None, default=None, help="weights file or training folder")
-    parser.add_argument("--image-size", type=int | None, default=None, help="default: the checkpoint's")
-    parser.add_argument("--split", type=str, default="test", help="test, train, val, or a list file")
-    parser.add_argument("--split-set", type=str | None, default=None, help="which split lists, such as img_idx")
-    parser.add_argument("--profile", type=str, default="both", help="published, strict or both")
-    parser.add_argument("--threshold", type=float | None, default=None, help="default: the checkpoint's, 0.5")
-    parser.add_argument("--overlays", type=str | None, default=None, help="folder for pictures of hits and misses")
-    parser.add_argument("--json", type=str | None, default=None, help="file to write the result to")
-    parser.add_argument("--predictions", type=str | None, default=None, help="folder of masks or probabilities to score")
-    parser.add_argument("--masks", type=str | None, default=None, help="folder of true masks for --predictions")
-    parser.add_argument("--compare", type=list[str] | None, nargs="+", default=None, help="result files to tabulate")
+    add = parser.add_argument
+    add("--dataset", type=str | None, default=None, help="known name, YAML specification or folder")
+    add("--data-path", type=str, default=".", help="folder that holds the data set's folder")
+    add("--weights", type=str | None, default=None, help="weights file or training folder")
+    add("--image-size", type=int | None, default=None, help="default: the checkpoint's")
+    add("--batch-size", type=int, default=1, help="images of equal size that are predicted together")
+    add("--split", type=str | None, default=None, help="test (default), train, val, or a list file")
+    add("--split-set", type=str | None, default=None, help="which split lists, such as img_idx")
+    add("--profile", type=str, default="both", help="published, strict or both")
+    add("--threshold", type=float | None, default=None, help="default: the checkpoint's, 0.5")
+    add("--report", type=str | None, default=None, help="folder for index.html, images.csv and more")
+    add("--json", type=str | None, default=None, help="file to write the result to")
+    add("--overlays", type=str | None, default=None, help="folder for pictures of hits and misses")
+    add("--predictions", type=str | None, default=None, help="folder of masks or probabilities to score")
+    add("--masks", type=str | None, default=None, help="folder of true masks for --predictions")
+    add("--images", type=str | None, default=None, help="folder of images for --predictions")
+    add("--compare", type=str, nargs="+", default=None, help="result files to tabulate")
 
 
 def run(args: Any) -> int:
     """Score and print a table.
 
+    Returns:
+        Exit status: 0, or 1 from processes beside process 0 if the work failed.
     Raises:
         ConfigError: for options that do not go together, or missing paths.
         SamsplError: if data or weights cannot be used.
     """
-    from samspl.report import evaluation_table, write_json
-
     if args.compare:
-        return _compare(args.compare)
+        return _compare(args)
+    from samspl.processes import FAILED, Processes
+
+    processes = Processes.of_environment()
+    try:
+        profiles = _check(args, processes)
+    except ConfigError:
+        if processes.rank:  # process 0 says the same
+            return FAILED
+        raise
+    score = _score_files if args.predictions else _score_weights
+    shares = processes.gather(lambda: score(args, profiles, processes))
+    if shares is not None:
+        _publish(args, shares)
+    return 0
+
+
+def _check(args: Any, processes: "Processes") -> "Sequence[Profile]":
+    """Refuse options that do not go together; returns the profiles."""
+    from samspl.cli.common import existing
+
     if args.profile not in ("both", "published", "strict"):
         raise ConfigError(f"--profile is {args.profile!r}; known: both, published, strict")
     if args.threshold is not None and not 0 < args.threshold < 1:
         raise ConfigError(f"--threshold is {args.threshold}; expected a probability between 0 and 1")
-    profiles = ("published", "strict") if args.profile == "both" else (args.profile,)
+    if args.batch_size < 1:
+        raise ConfigError(f"--batch-size is {args.batch_size}; expected at least 1")
+    if args.overlays and processes.count > 1:
+        raise ConfigError("--overlays is written by one process alone; leave it out, or leave out torchrun")
     if args.predictions or args.masks:
-        result = _score_files(args, profiles)
-    else:
-        result = _score_weights(args, profiles)
-    print(evaluation_table(result))
-    if args.json:
-        write_json(Path(args.json), result)
-    return 0
+        if not (args.predictions and args.masks):
+            raise ConfigError("--predictions and --masks go together; give both folders")
+        if args.weights or args.dataset:
+            raise ConfigError("--predictions are scored without --weights and --dataset; leave those out")
+        if args.split in ("train", "val", "test"):
+            raise ConfigError(f"--split {args.split} is part of a data set; give --predictions a list file")
+        for folder in (args.predictions, args.masks, args.images):
+            if folder:
+                existing(folder, "folder")
+    elif args.images:
+        raise ConfigError("--images goes with --predictions and --masks; data sets bring their own")
+    elif args.dataset is None or args.weights is None:
+        raise ConfigError(
+            f"samspl test needs --dataset and --weights (or --predictions and --masks); as in: {EXAMPLE}"
+        )
+    return ("published", "strict") if args.profile == "both" else (args.profile,)
 
 
-def _compare(files: list[str]) -> int:
+def _compare(args: Any) -> int:
     from samspl.cli.common import existing
     from samspl.report import comparison_table, read_result
 
-    paths = [existing(file, "result") for file in files]
-    print(comparison_table([(path.stem, read_result(path)) for path in paths]))
+    others = [name for name in ("weights", "predictions", "report", "json") if args[name]]
+    if others:
+        raise ConfigError(f"--compare only reads result files; leave out --{others[0]}")
+    paths = [existing(file, "result") for file in args.compare]
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    print(comparison_table([(name, read_result(path)) for name, path in zip(names, paths, strict=True)]))
     return 0
 
 
-def _score_files(args: Any, profiles: Any) -> dict[str, Any]:
-    from samspl.cli.common import existing, progress_bar
+def _score_files(args: Any, profiles: "Sequence[Profile]", processes: "Processes") -> Share:
+    from samspl.cli.common import progress_bar
+    from samspl.data.splits import Split, read_list
     from samspl.evaluation import evaluate_predictions
     from samspl.postprocess import DEFAULT_THRESHOLD
-    from samspl.predictions import read_predictions
+    from samspl.predictions import PredictionFiles
 
-    if not (args.predictions and args.masks):
-        raise ConfigError("--predictions and --masks go together; give both folders")
-    samples = list(read_predictions(existing(args.predictions, "folder"), existing(args.masks, "folder")))
-    bar = progress_bar(args.quiet)
-    threshold = DEFAULT_THRESHOLD if args.threshold is None else args.threshold
-    return evaluate_predictions(bar(samples, len(samples)), threshold, profiles).to_dict(weights=args.predictions)
+    ids = None if args.split is None else read_list(Path(args.split))
+    files = PredictionFiles(
+        Path(args.predictions), Path(args.masks), Path(args.images) if args.images else None, ids
+    )
+    list_path = Path(args.masks if args.split is None else args.split)
+    origin = _origin(None, Split(str(list_path), None, list_path, files.ids), args.predictions)
+    own = processes.share(len(files))
+    if not own:
+        return Share(None, (), origin)
+    worst, on_image = _watch(args, own)
+    bar = progress_bar(args.quiet or processes.rank > 0)
+    result = evaluate_predictions(
+        bar((files.read(index) for index in own), len(own)),
+        DEFAULT_THRESHOLD if args.threshold is None else args.threshold,
+        profiles,
+        on_image=on_image,
+        curve_thresholds=_curve_thresholds(args),
+    )
+    return Share(result, worst.draw(), origin)
 
 
-def _score_weights(args: Any, profiles: Any) -> dict[str, Any]:
-    if args.dataset is None or args.weights is None:
-        raise ConfigError(f"samspl test needs --dataset and --weights (or --predictions and --masks); as in: {EXAMPLE}")
+def _score_weights(args: Any, profiles: "Sequence[Profile]", processes: "Processes") -> Share:
     from samspl.backends import TorchBackend
     from samspl.checkpoint import build_model, read_checkpoint
     from samspl.cli.common import progress_bar, use_threads
@@ -90,35 +168,107 @@ def _score_weights(args: Any, profiles: Any) -> dict[str, Any]:
     from samspl.evaluation import evaluate
 
     use_threads(args)
-    dataset = open_dataset(args.dataset, args.data_path, args.split, args.split_set, cache_bytes=0)
+    if processes.rank:
+        logging.getLogger("samspl").setLevel(logging.ERROR)  # process 0 says it once
+    dataset = open_dataset(args.dataset, args.data_path, args.split or "test", args.split_set, cache_bytes=0)
     checkpoint = read_checkpoint(args.weights)
+    _warn_of_training_images(dataset.split, checkpoint.record)
     preprocess = checkpoint.preprocess
     if preprocess is None:
         preprocess = dataset.spec.preprocess()
-        print(f"{checkpoint.source}: preprocessing taken from {dataset.spec.name}", file=sys.stderr)
+        logger.info("%s: preprocessing taken from %s", checkpoint.source, dataset.spec.name)
     if args.image_size is not None:
         preprocess = dataclasses.replace(preprocess, image_size=args.image_size)
-    bar = progress_bar(args.quiet)
+    origin = _origin(dataset.spec.name, dataset.split, str(args.weights))
+    own = processes.share(len(dataset))
+    if not own:
+        return Share(None, (), origin)
+    worst, on_image = _watch(args, own)
+    bar = progress_bar(args.quiet or processes.rank > 0)
     result = evaluate(
-        TorchBackend(build_model(checkpoint), args.device),
-        bar((dataset.read(i) for i in range(len(dataset))), len(dataset)),
+        TorchBackend(build_model(checkpoint), processes.device(args.device)),
+        bar((dataset.read(index) for index in own), len(own)),
         preprocess,
         checkpoint.threshold if args.threshold is None else args.threshold,
         profiles,
         dataset.spec.mask_resize,
-        on_image=_overlay_writer(Path(args.overlays)) if args.overlays else None,
+        args.batch_size,
+        on_image=on_image,
+        curve_thresholds=_curve_thresholds(args),
     )
-    split = dataset.split
-    return result.to_dict(dataset.spec.name, split.name, split.split_set, split.sha256, str(args.weights))
+    return Share(result, worst.draw(), origin)
 
 
-def _overlay_writer(folder: Path) -> Any:
+def _warn_of_training_images(split: "Split", record: Mapping[str, Any]) -> None:
+    """A validation part is only one if it is the one that was held out when these weights were trained."""
+    held_out = record.get("validation_ids")
+    if split.name == "val" and isinstance(held_out, list) and not set(split.ids) <= set(held_out):
+        logger.warning(
+            "these weights were trained with another validation part; "
+            "some images of split val were trained on - give --split the run's splits/val.txt"
+        )
+
+
+def _origin(dataset: str | None, split: "Split", weights: str) -> dict[str, str | None]:
+    return {
+        "dataset": dataset,
+        "split": split.name,
+        "split_set": split.split_set,
+        "split_sha256": split.sha256,
+        "weights": weights,
+    }
+
+
+def _is_validation(split: str | None) -> bool:
+    return split is not None and (split == "val" or Path(split).name == "val.txt")
+
+
+def _curve_thresholds(args: Any) -> Sequence[float] | None:
+    from samspl.metrics.curves import DEFAULT_THRESHOLDS
+
+    return DEFAULT_THRESHOLDS if args.report or _is_validation(args.split) else None
+
+
+def _watch(args: Any, places: range) -> "tuple[WorstImages, OnImage]":
+    """What looks at every image: keeps the worst for a report, and writes the overlays asked for."""
     import numpy as np
 
     from samspl.draw import draw_comparison
+    from samspl.evaluation_report import WORST_IMAGES, WorstImages
     from samspl.imaging import write_image
 
-    def write(sample: Any, prob: Any, mask: Any) -> None:
-        write_image(folder / f"{sample.id}.png", np.asarray(draw_comparison(sample.image, mask, sample.mask)))
+    worst = WorstImages(places, WORST_IMAGES)
 
-    return write
+    def on_image(sample: Any, prob: np.ndarray, mask: np.ndarray) -> None:
+        if args.report:
+            worst(sample, prob, mask)
+        if args.overlays:
+            picture = np.asarray(draw_comparison(sample.image, mask, sample.mask))
+            write_image(Path(args.overlays) / f"{sample.id}.png", picture)
+
+    return worst, on_image
+
+
+def _publish(args: Any, shares: Sequence[Share]) -> None:
+    """Print the table, and write what was asked for."""
+    from samspl.evaluation_report import threshold_advice, worst_of, write_report
+    from samspl.evaluation_result import merge_results
+    from samspl.report import Ends, evaluation_table, write_json
+
+    result = merge_results([share.result for share in shares])
+    values = result.to_dict(**shares[0].origin)
+    intervals: dict[str, Mapping[str, Ends]] = {
+        name: profile.intervals() for name, profile in result.profiles.items()
+    }
+    print(evaluation_table(values, intervals))
+    is_validation = _is_validation(args.split)
+    if is_validation and result.curve is not None:
+        print(threshold_advice(result.curve, is_validation))
+    if args.json:
+        for name, profile in values["profiles"].items():
+            profile["intervals"] = intervals[name]
+        write_json(Path(args.json), values)
+    if args.report:
+        pictures = worst_of(share.worst for share in shares)
+        write_report(Path(args.report), values, intervals, result, pictures, is_validation)
+        print(f"report: {Path(args.report) / 'index.html'}")
