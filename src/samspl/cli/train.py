@@ -1,46 +1,122 @@
-"""`samspl train`: train a network on a data set."""
+"""`samspl train`: train a network on one or more data sets."""
 
 import dataclasses
+import os
+import shlex
 import sys
 from typing import Any
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
-from samspl.config import TrainConfig
+from samspl.config import TrainConfig, nearest_name
 from samspl.errors import ConfigError
 
 NAME = "train"
 HELP = "train a network"
-EXAMPLE = "samspl train --dataset NUDT-SIRST --data-path datasets --sam-weights sam2.1_hiera_tiny --epochs 300"
+EXAMPLE = (
+    "samspl train --dataset NUDT-SIRST --data-path datasets --sam-weights sam2.1_hiera_tiny --epochs 300"
+)
+
+
+class RecipeFile(ActionConfigFile):
+    """`--config FILE`, refusing unknown keys with the nearest known one."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Check the keys, then read as jsonargparse does."""
+        known = [action.dest for action in parser._actions if action.dest not in ("help", self.dest)]
+        if isinstance(values, str) and os.path.isfile(values):  # noqa: PTH113 - jsonargparse takes YAML text too
+            _check_keys(values, known)
+        super().__call__(parser, namespace, values, option_string)  # type: ignore[no-untyped-call]
+
+
+def _check_keys(path: str, known: list[str]) -> None:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            content = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        raise ConfigError(
+            f"{path} cannot be read as YAML ({' '.join(str(err).split())}); correct it"
+        ) from err
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no settings; expected lines such as 'lr: 0.01'")
+    for key in content:
+        name = str(key).partition(".")[0].replace("-", "_")
+        if name not in known:
+            raise ConfigError(f"{path}: unknown setting {key!r}; {nearest_name(str(key), known)}")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of ``samspl train``; the defaults are the published recipe."""
-    parser.add_argument("--config", action="config", help="YAML file with any of these options")
-    parser.add_argument("--dataset", type=str, required=True, help="known name, YAML specification or folder")
-    parser.add_argument("--data-path", type=str, default=".", help="folder that holds the data set's folder")
-    parser.add_argument(
-        "--sam-weights", type=str, required=True, help="SAM 2 checkpoint, fetched name, or none for a random trunk"
+    add = parser.add_argument
+    add("--config", action=RecipeFile, help="YAML file with any of these options, such as those of configs/")
+    add(
+        "--dataset",
+        type=str,
+        required=True,
+        help="known name, YAML file, folder or synthetic; several with commas",
     )
-    parser.add_argument("--init", type=str | None, default=None, help="SAM-SPL weights to start from")
-    parser.add_argument("--variant", type=str, default="spl_t", help="spl_t, spl_s, spl_b or spl_l")
-    parser.add_argument("--model", type=dict[str, Any], default={}, help="fields of the network that differ")
-    parser.add_argument("--image-size", type=int | None, default=None, help="multiple of 32; default: the data set's")
-    parser.add_argument("--batch-size", type=int, default=12, help="images of a step")
-    parser.add_argument("--lr", type=float, default=1e-2, help="learning rate at the start")
-    parser.add_argument("--weight-decay", type=float, default=1e-4, help="proximal form")
-    parser.add_argument("--epochs", type=int, default=300, help="passes over the training images")
-    parser.add_argument("--save-dir", type=str | None, default=None, help="default: runs/train/DATASET")
-    parser.add_argument("--seed", type=int, default=2727, help="of weights, order and augmentation")
-    parser.add_argument("--precision", type=str, default="fp32", help="fp32 or bf16")
-    parser.add_argument("--channels-last", action="store_true", help="weights in channels-last layout too")
-    parser.add_argument("--freeze-trunk", type=bool | None, default=None, help="default: if SAM weights are given")
-    parser.add_argument("--split-set", type=str | None, default=None, help="which split lists, such as img_idx")
-    parser.add_argument("--resume", type=str | None, default=None, help="last, or a .ckpt file")
+    add("--data-path", type=str, default=".", help="folder that holds the data sets' folders")
+    add(
+        "--sam-weights",
+        type=str,
+        required=True,
+        help="SAM 2 checkpoint, fetched name, or none for a random trunk",
+    )
+    add("--save-dir", type=str | None, default=None, help="folder of the run; default: runs/train/DATASET")
+    add("--resume", type=str | None, default=None, help="last, or a .ckpt file, to go on from")
+    # the network
+    add("--variant", type=str, default="spl_t", help="spl_t, spl_s, spl_b or spl_l")
+    add(
+        "--model",
+        type=dict[str, Any],
+        default={},
+        help="fields of the network that differ, as --model.width 128",
+    )
+    add("--init", type=str | None, default=None, help="SAM-SPL weights to start from")
+    add("--freeze-trunk", type=bool | None, default=None, help="default: if SAM weights are given")
+    # the data
+    add("--image-size", type=int | None, default=None, help="multiple of 32; default: the data set's")
+    add(
+        "--normalise",
+        type=str | None,
+        default=None,
+        help="fixed or frame; default: frame for several data sets",
+    )
+    add("--split-set", type=str | None, default=None, help="which split lists, such as img_idx")
+    add("--sampling-weights", type=list[float] | str, default=[], help="share of each data set, as 2,1")
+    add("--synthetic-count", type=int, default=2000, help="scenes of an epoch of data set synthetic")
+    add("--patch-size", type=int | None, default=None, help="side of training patches; default: whole images")
+    add("--patch-positive", type=float, default=0.5, help="share of patches that are laid around a target")
+    # the optimisation
+    add("--batch-size", type=int, default=12, help="images of a step, in each process")
+    add("--accumulate", type=int, default=1, help="batches whose gradients make one step")
+    add("--loss", type=str, default="bce", help="bce, soft_iou, dice, sls, or a sum as bce+dice")
+    add("--optimizer", type=str, default="adan", help="adan or adamw")
+    add("--lr", type=float, default=1e-2, help="learning rate at the start of its cosine")
+    add("--weight-decay", type=float, default=1e-4, help="proximal in adan, decoupled in adamw")
+    add("--warmup-epochs", type=int, default=0, help="epochs over which the learning rate rises first")
+    add("--epochs", type=int, default=300, help="passes over the training images")
+    add("--clip-norm", type=float, default=0.0, help="largest norm of the gradients; 0: any")
+    add("--ema-decay", type=float, default=0.0, help="of the running mean of weights, as 0.999; 0: none")
+    add("--seed", type=int, default=2727, help="of weights, order and augmentation")
+    add("--precision", type=str, default="fp32", help="fp32 or bf16")
+    add("--channels-last", action="store_true", help="channels-last memory layout")
+    add("--compile", action="store_true", help="compile the network")
+    # selection and records
+    add(
+        "--select-on",
+        type=str,
+        default="val",
+        help="val, or test as published: the best epoch is chosen by it",
+    )
+    add("--test-split", type=str | None, default=None, help="split of the table at the end, or none")
+    add("--save-every", type=int, default=200, help="steps between checkpoints within an epoch")
+    add("--use-ddp", action="store_true", help="accepted for the published command; torchrun alone decides")
 
 
 def run(args: Any) -> int:
-    """Train, and say where the weights are."""
+    """Train, print the scores of the best weights and say where they are."""
     from pathlib import Path
 
     from samspl.cli.common import use_threads
@@ -48,18 +124,41 @@ def run(args: Any) -> int:
     fields = {f.name for f in dataclasses.fields(TrainConfig)}
     values = {name: value for name, value in vars(args).items() if name in fields}
     values["sam_weights"] = None if args.sam_weights.lower() == "none" else args.sam_weights
-    values["save_dir"] = args.save_dir or f"runs/train/{Path(args.dataset).stem}"
+    names = "+".join(Path(name.strip()).stem for name in args.dataset.split(","))
+    values["save_dir"] = args.save_dir or f"runs/train/{names}"
     values["model"] = dict(args.model)
+    values["sampling_weights"] = _numbers(args.sampling_weights)
     config = TrainConfig(**values)
     try:
+        from samspl.training.records import is_first_process
         from samspl.training.run import train
     except ModuleNotFoundError as err:
         raise ConfigError(f"training needs the package {err.name}; run: pip install 'samspl[train]'") from err
+    from samspl.report import evaluation_table
+
     use_threads(args)
     try:
-        best = train(config, progress=not args.quiet)
+        result = train(config, progress=not args.quiet)
     except KeyboardInterrupt:
-        print(f"go on with: samspl train ... --save-dir {config.save_dir} --resume last", file=sys.stderr)
+        if is_first_process():
+            recipe = shlex.quote(str(Path(config.save_dir) / "config.yaml"))
+            print(f"go on with: samspl train --config {recipe} --resume last", file=sys.stderr)
         raise
-    print(best)
+    if is_first_process():
+        for evaluation in result.evaluations:
+            print(evaluation_table(evaluation))
+        if result.selected_on == "test":
+            print(
+                "The best epoch was chosen ON THE TEST SPLIT, as published: its figures there are no fair test."
+            )
+        print(result.best)
     return 0
+
+
+def _numbers(value: Any) -> list[float]:
+    if not isinstance(value, str):
+        return list(value)
+    try:
+        return [float(word) for word in value.split(",") if word.strip()]
+    except ValueError as err:
+        raise ConfigError(f"--sampling-weights is {value!r}; expected numbers with commas, as 2,1") from err

@@ -7,15 +7,16 @@ the ids.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from samspl.data.duplicates import duplicate_groups
 from samspl.data.specs import DatasetSpec
 from samspl.errors import DatasetError
-from samspl.imaging import IMAGE_SUFFIXES
+from samspl.imaging import IMAGE_SUFFIXES, read_image
 
 VAL_FRACTION = 0.1
 """Part of the train list that split "val" is."""
@@ -128,15 +129,19 @@ def split_sets(root: Path, spec: DatasetSpec) -> dict[str, tuple[Path | None, Pa
     return found
 
 
-def hold_out(ids: Sequence[str], fraction: float, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Set a random part of some ids aside.
+def hold_out(
+    ids: Sequence[str], fraction: float, seed: int, groups: Iterable[Sequence[str]] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Set a random part of some ids aside, groups of belonging ones always as a whole.
 
-    Which ids are chosen depends on the set of ids, fraction and seed alone, not on their order.
+    Which ids are chosen depends on the set of ids, groups, fraction and seed alone, not on their order.
 
     Args:
         ids: At least two different ids.
         fraction: Part to set aside, between 0 and 1; at least one id is set aside and at least one kept.
         seed: Of the choice.
+        groups: Ids that stay on one side, such as near duplicates; no id in two groups. A group that would make
+            the part too large is kept. Where nothing but one group is there, it is divided all the same.
     Returns:
         Kept and set-aside ids, both in the order they came.
     Raises:
@@ -148,8 +153,16 @@ def hold_out(ids: Sequence[str], fraction: float, seed: int) -> tuple[tuple[str,
         )
     ordered = sorted(ids)
     count = min(max(round(len(ordered) * fraction), 1), len(ordered) - 1)
-    order = np.random.default_rng(seed).permutation(len(ordered))
-    aside = {ordered[i] for i in order[:count]}
+    group_of = {i: frozenset(group) & frozenset(ids) for group in groups for i in group}
+    aside: set[str] = set()
+    order = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
+    for image_id in order:
+        unit = group_of.get(image_id, frozenset((image_id,)))
+        if image_id not in aside and len(aside) + len(unit) <= count:
+            aside |= unit
+    if not aside:  # every group is larger than the part: the smallest goes aside, unless it is all there is
+        smallest = min((group_of[i] for i in order), key=len)
+        aside = set(smallest) if len(smallest) < len(ids) else set(order[:count])
     return tuple(i for i in ids if i not in aside), tuple(i for i in ids if i in aside)
 
 
@@ -159,9 +172,8 @@ def find_split(root: Path, spec: DatasetSpec, split: str, split_set: str | None 
     Args:
         root: The data set's own folder.
         spec: Its specification; names the set of lists taken by default.
-        split: ``train`` (the whole train list), ``test``, ``val`` (a seeded tenth of the train list), or the
-            path
-            of a list.
+        split: ``train`` (the whole train list), ``test``, ``val`` (a seeded tenth of the train list, near
+            duplicates all inside or all outside), or the path of a list.
         split_set: ``root``, ``img_idx``, ``50_50``, ``idx_427`` or ``set_configs``; none takes the data set's
             default, or the first that is there.
     Raises:
@@ -192,5 +204,15 @@ def find_split(root: Path, spec: DatasetSpec, split: str, split_set: str | None 
         raise DatasetError(f"split set {chosen!r} of {root} has no {split} list, only {there}; add the other")
     ids = read_list(path_or_none)
     if split == "val":
-        ids = hold_out(ids, VAL_FRACTION, VAL_SEED)[1]
+        ids = hold_out(ids, VAL_FRACTION, VAL_SEED, _near_duplicates(root, spec, ids))[1]
     return Split(split, chosen, path_or_none, ids)
+
+
+def _near_duplicates(root: Path, spec: DatasetSpec, ids: Sequence[str]) -> list[list[str]]:
+    """Groups of ids whose images show the same; images that are not there belong to none."""
+    from samspl.data.dataset import find_files  # which itself needs this module
+
+    files = find_files(root, spec.images)
+    there = sorted(image_id for image_id in ids if image_id in files)
+    groups = duplicate_groups(read_image(files[image_id]) for image_id in there)
+    return [[there[index] for index in group] for group in groups]

@@ -131,6 +131,34 @@ class Blur:
 
 
 @dataclass(frozen=True)
+class TargetPatch:
+    """Cut a square patch: around a target's pixel chosen at random, or anywhere.
+
+    Whole frames are mostly background; patches around targets show a network more of what it must learn.
+    """
+
+    size: int
+    """Side of the patch in pixels; smaller images are zero-padded right and bottom."""
+    positive_share: float
+    """Probability that the patch holds a target, if the mask has one."""
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Cut both alike."""
+        missing = [(0, max(self.size - length, 0)) for length in image.shape]
+        if any(after for _, after in missing):
+            image, mask = np.pad(image, missing), np.pad(mask, missing)
+        room = np.array(image.shape) - self.size
+        low, high = np.zeros(2, np.int64), room
+        inside = np.flatnonzero(mask) if rng.random() < self.positive_share else np.zeros(0, np.int64)
+        if len(inside):
+            pixel = np.array(np.unravel_index(rng.choice(inside), mask.shape))
+            low, high = np.maximum(pixel - self.size + 1, 0), np.minimum(pixel, room)
+        top, left = rng.integers(low, high, endpoint=True).tolist()
+        part = np.s_[top : top + self.size, left : left + self.size]
+        return image[part], mask[part]
+
+
+@dataclass(frozen=True)
 class Compose:
     """Transforms one after another."""
 

@@ -1,7 +1,10 @@
 """What a training and a validation step are, for PyTorch Lightning."""
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.optim import Optimizer
@@ -10,24 +13,74 @@ from torch.optim.lr_scheduler import LRScheduler
 from samspl.config import TrainConfig
 from samspl.data.loaders import EvalSample, TrainBatch
 from samspl.errors import SamsplError
-from samspl.losses import summed_bce
+from samspl.losses import make_loss
 from samspl.metrics import DetectionSuite
+from samspl.metrics.suite import scores_from_counts
 from samspl.models.network import SAMSPL
 from samspl.postprocess import logits_to_prob, prob_to_mask, to_source_size
-from samspl.training.optim import make_optimizer, make_schedule
+from samspl.training.optim import make_average, make_optimizer, make_schedule
 
 FIGURES = ("iou", "niou", "f1", "pd", "fa")
-"""Validation figures that are logged, profile `strict`."""
+"""Validation figures that are recorded, profile `strict`."""
+SHOWN_IMAGES = 3
+"""Validation images, of the first data set, that a picture is made of every epoch."""
+
+
+class Shown(NamedTuple):
+    """A validation image to look at."""
+
+    image: np.ndarray
+    """(H, W), type as stored."""
+    pred_mask: np.ndarray
+    """(H, W) bool."""
+    gt_mask: np.ndarray
+    """(H, W) bool."""
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains a network with the published loss; validates at the images' own size."""
+    """Trains a network; validates it, or the running mean of its weights, at the images' own size.
 
-    def __init__(self, model: SAMSPL, config: TrainConfig) -> None:
+    Args:
+        model: The network.
+        config: The run.
+        names: Data sets that are validated, in the order of their loaders.
+    """
+
+    def __init__(self, model: SAMSPL, config: TrainConfig, names: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.config = config
-        self.suite = DetectionSuite("strict")
+        self.names = tuple(names)
+        self.loss = make_loss(config.loss)
+        self.average = make_average(model, config.ema_decay) if config.ema_decay else None
+        self.suites = [
+            DetectionSuite("strict") for _ in names
+        ]  # a plain list: counts belong to no checkpoint
+        self.figures: dict[str, dict[str, float]] = {}
+        """By data set, of the last validation; one that is undefined (no target, no foreground) counts as 0."""
+        self.is_blank = False
+        """The last validation predicted no foreground at all."""
+        self.shown: list[Shown] = []
+        """The first validation images."""
+        self.last_loss = math.nan
+        """Of the last batch."""
+        self._loss_sum, self._loss_count = 0.0, 0
+        if config.compile:
+            model.compile()
+
+    @property
+    def evaluated(self) -> SAMSPL:
+        """The network that is validated and kept."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    @property
+    def mean_figures(self) -> dict[str, float]:
+        """Mean of `figures` over data sets; its IoU chooses the best epoch."""
+        return {name: float(np.mean([one[name] for one in self.figures.values()])) for name in FIGURES}
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the mean of the loss."""
+        self._loss_sum, self._loss_count = 0.0, 0
 
     def training_step(self, batch: TrainBatch, batch_index: int) -> torch.Tensor:
         """Loss of a batch.
@@ -35,35 +88,75 @@ class TrainingModule(pl.LightningModule):
         Raises:
             SamsplError: if it is not finite; names the images.
         """
-        loss = summed_bce(self.model(batch.image), batch.gt_mask)
-        if not torch.isfinite(loss):
+        image = batch.image
+        if self.config.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        loss = self.loss(self.model(image), batch.gt_mask)
+        self.last_loss = loss.item()
+        if not math.isfinite(self.last_loss):
             raise SamsplError(
-                f"loss is {loss.item()} at epoch {self.current_epoch}, step {self.global_step}, on images "
+                f"loss is {self.last_loss} at epoch {self.current_epoch + 1}, step {self.global_step + 1}, on images "
                 f"{', '.join(batch.ids)}; lower the learning rate or check these files"
             )
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.ids))
+        self._loss_sum += self.last_loss * len(batch.ids)
+        self._loss_count += len(batch.ids)
         return loss
 
-    def validation_step(self, sample: EvalSample, index: int) -> None:
-        """Count one image."""
-        logits = self.model(sample.values[None])[0]
-        prob = to_source_size(logits_to_prob(logits[0, 0].float()), sample.geometry)
-        self.suite.update(prob_to_mask(prob), sample.mask)
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the running mean."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def mean_loss(self) -> float:
+        """Of this epoch's images so far, over all processes, each of which must call it."""
+        sums = torch.tensor([self._loss_sum, self._loss_count], dtype=torch.float32, device=self.device)
+        total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        return total / max(count, 1)
+
+    def on_validation_start(self) -> None:
+        """Let all processes judge the same network: each has had its own images' BatchNorm statistics."""
+        self.shown = []
+        if self.trainer.world_size > 1:
+            for buffer in self.evaluated.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self.trainer.strategy.reduce(buffer.clone(), reduce_op="mean"))
+
+    def validation_step(self, sample: EvalSample, index: int, dataloader_idx: int = 0) -> None:
+        """Count one image.
+
+        Raises:
+            SamsplError: if its prediction is not finite; names the image.
+        """
+        logits = self.evaluated(sample.values[None])[0]
+        try:
+            prob = to_source_size(logits_to_prob(logits[0, 0].float()), sample.geometry)
+        except ValueError as err:
+            raise SamsplError(f"validation image {sample.id}: {err}") from err
+        mask = prob_to_mask(prob)
+        self.suites[dataloader_idx].update(mask, sample.mask)
+        if dataloader_idx == 0 and len(self.shown) < SHOWN_IMAGES:
+            self.shown.append(Shown(sample.image, mask, sample.mask))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures; one that is undefined (no target, no foreground) counts as 0."""
-        scores = self.suite.compute()
-        self.suite.reset()
-        for name in FIGURES:
-            value = getattr(scores, name)
-            self.log(f"val_{name}", 0.0 if value is None else value, prog_bar=name in ("iou", "pd"))
+        """Figures over all images of all processes."""
+        self.is_blank = True
+        for name, suite in zip(self.names, self.suites, strict=True):
+            totals = self.trainer.strategy.reduce(suite.totals.to(self.device), reduce_op="sum")
+            scores = scores_from_counts(totals.cpu().numpy(), "strict")
+            suite.reset()
+            self.figures[name] = {figure: getattr(scores, figure) or 0.0 for figure in FIGURES}
+            self.is_blank &= scores.precision is None
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Optimiser and schedule of the configuration."""
         optimizer = make_optimizer(self.model.parameters(), self.config)
         return [optimizer], [make_schedule(optimizer, self.config)]
 
-    def on_train_epoch_start(self) -> None:
-        """Order and augmentation follow from seed and epoch alone."""
-        loader: Any = self.trainer.train_dataloader
-        loader.sampler.set_epoch(self.current_epoch)
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the mean of the loss so far."""
+        checkpoint["loss_so_far"] = [self._loss_sum, self._loss_count]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it."""
+        self._loss_sum, self._loss_count = checkpoint["loss_so_far"]

@@ -1,207 +1,236 @@
 """A training run, from its configuration to a folder with weights, lists and figures."""
 
-import csv
-import dataclasses
 import json
 import logging
+import os
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
 
 from samspl import __version__
-from samspl.backends import resolve_device
-from samspl.checkpoint import BEST_FILE, Checkpoint, read_checkpoint, write_checkpoint
+from samspl.backends import TorchBackend, resolve_device
+from samspl.checkpoint import BEST_FILE, Checkpoint, build_model, read_checkpoint
 from samspl.config import TrainConfig
-from samspl.data.dataset import InfraredDataset, open_dataset
-from samspl.data.loaders import TrainSet, make_eval_loader, make_train_loader
-from samspl.data.splits import VAL_FRACTION, VAL_SEED, hold_out
-from samspl.errors import ConfigError, DatasetError
+from samspl.data.dataset import open_dataset
+from samspl.data.loaders import EpochSampler, PairSource, make_eval_loader, make_train_loader
+from samspl.data.synthetic_set import SYNTHETIC
+from samspl.errors import ConfigError
+from samspl.evaluation import evaluate
+from samspl.imaging import write_bytes
 from samspl.models.factory import load_sam_weights
 from samspl.models.network import SAMSPL
 from samspl.models.variants import variant_config
 from samspl.models.weights import load_exactly
 from samspl.preprocess import Preprocess
-from samspl.training.module import FIGURES, TrainingModule
+from samspl.training.checkpoints import AtomicCheckpointIO, Checkpoints, Interrupted, find_resume
+from samspl.training.data import Part, check_stride, open_parts
+from samspl.training.module import TrainingModule
+from samspl.training.records import Progress, Records, checksums, describe_run, is_first_process
 
 logger = logging.getLogger(__name__)
 
-LAST_FILE = "last.ckpt"
+EVALUATION_FILE = "evaluation.json"
 
 
-def train(config: TrainConfig, progress: bool = True) -> Path:
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to."""
+
+    best: Path
+    """The best weights."""
+    selected_on: str
+    """`val` or `test`: what the best epoch was chosen by."""
+    evaluations: tuple[dict[str, Any], ...]
+    """The objects of `samspl test --json`, one for each data set; none if no table was asked for."""
+
+
+def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     """Train a network.
-
-    The best epoch is chosen by IoU (profile `strict`) on a tenth of the train list; the test list is never read.
 
     Args:
         config: The run.
         progress: Show a bar on standard error.
     Returns:
-        The best weights, `best.safetensors` in the run's folder, beside `last.ckpt`, `config.yaml`, `metrics.csv` and
-        `splits/`.
+        The best weights, `best.safetensors` in the run's folder, and their scores. Of several processes only the first
+        has scores.
     Raises:
         ConfigError: for settings that cannot work, or a folder that holds another run.
         DatasetError: if the data cannot be used.
-        CheckpointError: if weights cannot be read or do not fit.
+        CheckpointError: if weights cannot be read, written or do not fit.
         SamsplError: if the loss stops being finite; names the images.
+        KeyboardInterrupt: at Ctrl-C, after a checkpoint was written.
     """
     _quiet_lightning()
+    processes = _processes(config)
     pl.seed_everything(config.seed, verbose=False)
-    folder = Path(config.save_dir)
-    resume = _resume_file(config, folder)
-    train_part, val_part = _open_parts(config)
-    preprocess = train_part.spec.preprocess(config.image_size)
-    train_set = TrainSet(train_part, preprocess, config.seed)
-    if len(train_set) < config.batch_size:
-        raise DatasetError(
-            f"{len(train_set)} training images make no batch of {config.batch_size}; lower --batch-size"
-        )
-    module = TrainingModule(_build_network(config), config)
-    record = {
-        "samspl": __version__,
-        "dataset": train_part.spec.name,
-        "split_set": train_part.split.split_set,
-        "train_sha256": train_part.split.sha256,
-        "validation_ids": list(val_part.ids),
-        "seed": config.seed,
-    }
-    _describe_run(folder, config, train_part, val_part)
-    trainer = _trainer(config, folder, progress, _KeepBest(folder / BEST_FILE, preprocess, record))
-    trainer.fit(
-        module,
-        make_train_loader([train_set], config.batch_size, config.seed, config.workers),
-        make_eval_loader(val_part, preprocess),
-        ckpt_path=resume,
-        weights_only=True,
+    init = read_checkpoint(config.init) if config.init is not None and config.resume is None else None
+    model = _build_network(config, init)
+    parts, preprocess = open_parts(config, init)
+    assert preprocess.image_size is not None
+    sha256 = checksums(parts)
+    resume = find_resume(config, sha256, processes.count)
+    if is_first_process():
+        describe_run(config, parts)
+    loader = make_train_loader(
+        [part.train for part in parts],
+        config.batch_size,
+        config.seed,
+        config.workers,
+        num_replicas=processes.count,
+        rank=processes.rank,
+        weights=config.sampling_weights,
     )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return folder / BEST_FILE
-
-
-class _KeepBest(Callback):
-    """Writes the best weights so far, and a row of figures an epoch."""
-
-    def __init__(self, path: Path, preprocess: Preprocess, record: dict[str, Any]) -> None:
-        self.path = path
-        self.preprocess = preprocess
-        self.record = record
-        self.best_iou = -1.0
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        figures = {name: float(trainer.callback_metrics[f"val_{name}"]) for name in FIGURES}
-        if figures["iou"] <= self.best_iou:
-            return
-        self.best_iou = figures["iou"]
-        model: SAMSPL = pl_module.model  # type: ignore[assignment]
-        record = {**self.record, "epoch": trainer.current_epoch + 1, "validation": figures}
-        write_checkpoint(
-            self.path, Checkpoint(model.config, model.state_dict(), self.preprocess, record=record)
+    sampler = loader.sampler
+    assert isinstance(sampler, EpochSampler)
+    check_stride(config, model, sum(sampler.counts), preprocess.image_size)
+    if resume is not None:
+        sampler.resume_at(resume.epoch, resume.batches * config.batch_size)
+        logger.info(
+            "going on from %s at epoch %d, batch %d", resume.path, resume.epoch + 1, resume.batches + 1
         )
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        row = {
-            "epoch": trainer.current_epoch + 1,
-            "loss": float(trainer.callback_metrics["loss"]),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            **{f"val_{name}": float(trainer.callback_metrics[f"val_{name}"]) for name in FIGURES},
-        }
-        table = self.path.with_name("metrics.csv")
-        is_new = not table.exists()
-        with table.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best_iou": self.best_iou}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_iou = state_dict["best_iou"]
-
-
-def _resume_file(config: TrainConfig, folder: Path) -> Path | None:
-    last = folder / LAST_FILE
-    if config.resume is None:
-        if last.exists() or (folder / BEST_FILE).exists():
-            raise ConfigError(
-                f"{folder} holds an earlier run; go on with --resume last, or choose another --save-dir"
-            )
-        return None
-    path = last if config.resume == "last" else Path(config.resume)
-    if not path.is_file():
-        raise ConfigError(f"nothing to resume: {path} does not exist")
-    return path
+    if min(len(part.val) for part in parts) < processes.count:
+        raise ConfigError(f"{processes.count} processes have fewer validation images between them; use fewer")
+    callbacks: list[Callback] = [
+        Records(config, preprocess, _record(config, parts), resume.epoch if resume else 0),
+        Checkpoints(config, sha256, processes.count),
+    ]
+    trainer = _trainer(config, processes, [*callbacks, *([Progress()] if progress else [])])
+    val_loaders = [
+        make_eval_loader(part.val, preprocess, num_replicas=processes.count, rank=processes.rank)
+        for part in parts
+    ]
+    try:
+        trainer.fit(
+            TrainingModule(model, config, [part.name for part in parts]),
+            loader,
+            val_loaders,
+            ckpt_path=resume.path if resume else None,
+            weights_only=True,
+        )
+    except Interrupted as err:
+        raise KeyboardInterrupt from err
+    best = Path(config.save_dir) / BEST_FILE
+    evaluations = _evaluate_best(best, config, parts, preprocess) if is_first_process() else ()
+    return TrainResult(best, config.select_on, evaluations)
 
 
-def _open_parts(config: TrainConfig) -> tuple[InfraredDataset, InfraredDataset]:
-    """The train list without its validation part, and that part."""
-    whole = open_dataset(config.dataset, config.data_path, "train", config.split_set)
-    if len(whole) < 2:
-        raise DatasetError(f"{whole.split.path} lists {len(whole)} images; training needs at least 2")
-    kept, aside = hold_out(whole.ids, VAL_FRACTION, VAL_SEED)
-    return tuple(  # type: ignore[return-value]
-        InfraredDataset(whole.spec, whole.root, dataclasses.replace(whole.split, name=name, ids=ids))
-        for name, ids in (("train", kept), ("val", aside))
-    )
+@dataclass(frozen=True)
+class _Processes:
+    """Where this process stands among those that torchrun started; alone without it."""
+
+    rank: int
+    count: int
+    on_this_machine: int
 
 
-def _build_network(config: TrainConfig) -> SAMSPL:
+def _processes(config: TrainConfig) -> _Processes:
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and config.device.startswith("cuda:"):
+        raise ConfigError(
+            f"device is {config.device}, but torchrun started {count} processes, each of which takes its own; "
+            "leave it out"
+        )
+    return _Processes(int(os.environ.get("RANK", "0")), count, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _build_network(config: TrainConfig, init: Checkpoint | None) -> SAMSPL:
     model = SAMSPL(variant_config(config.variant, **config.model))
-    if config.sam_weights is not None:
-        load_sam_weights(model.encoder.trunk, config.sam_weights)
-    if config.init is not None:
-        start = read_checkpoint(config.init)
-        load_exactly(model, start.state, start.source)
+    if config.resume is None:  # else the checkpoint holds everything
+        if config.sam_weights is not None:
+            load_sam_weights(model.encoder.trunk, config.sam_weights)
+        if init is not None:
+            _check_same_network(model, init, config)
+            load_exactly(model, init.state, init.source)
     if config.freezes_trunk:
         model.freeze_trunk()
     return model.to(memory_format=torch.channels_last) if config.channels_last else model  # type: ignore[call-overload]
 
 
-def _describe_run(folder: Path, config: TrainConfig, *parts: InfraredDataset) -> None:
-    try:
-        (folder / "splits").mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
-        for part in parts:
-            (folder / "splits" / f"{part.split.name}.txt").write_text("".join(f"{i}\n" for i in part.ids))
-        (folder / "splits" / "sha256.json").write_text(
-            json.dumps({part.split.name: part.split.sha256 for part in parts}, indent=1)
+def _check_same_network(model: SAMSPL, init: Checkpoint, config: TrainConfig) -> None:
+    own, other = model.config.to_dict(), init.config.to_dict()
+    if differing := [f"{name} {other[name]} (here {own[name]})" for name in own if own[name] != other[name]]:
+        raise ConfigError(
+            f"{init.source} hold another network than {config.variant}: {', '.join(differing)}; "
+            "choose its --variant, or other weights"
         )
-    except OSError as err:
-        raise ConfigError(f"{folder} cannot be written ({err.strerror or err}); choose another --save-dir") from err
 
 
-def _trainer(config: TrainConfig, folder: Path, progress: bool, keep_best: Callback) -> pl.Trainer:
+def _record(config: TrainConfig, parts: Sequence[Part]) -> dict[str, Any]:
+    """How the weights came about, as it stands in their file."""
+    single = parts[0] if len(parts) == 1 else None
+    return {
+        "samspl": __version__,
+        "dataset": ",".join(part.name for part in parts),
+        "split_set": single.train_split.split_set
+        if single
+        else {p.name: p.train_split.split_set for p in parts},
+        "train_sha256": single.train_split.sha256
+        if single
+        else {p.name: p.train_split.sha256 for p in parts},
+        "selected_on": config.select_on,
+        "validation_ids": list(single.val.split.ids)
+        if single
+        else {p.name: list(p.val.split.ids) for p in parts},
+        "seed": config.seed,
+    }
+
+
+def _trainer(config: TrainConfig, processes: _Processes, callbacks: list[Callback]) -> pl.Trainer:
     device = resolve_device(config.device)
-    last = ModelCheckpoint(folder, LAST_FILE.removesuffix(".ckpt"), enable_version_counter=False, save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [keep_best, last]
-    if progress:
-        callbacks.append(TQDMProgressBar(leave=True))
+    is_alone = processes.count == 1
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=([device.index or 0] if device.type == "cuda" else 1)
+        if is_alone
+        else processes.on_this_machine,
+        num_nodes=1 if is_alone else processes.count // processes.on_this_machine,
+        strategy="auto" if is_alone else DDPStrategy(),
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         max_epochs=config.epochs,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.clip_norm or None,
         callbacks=callbacks,
-        logger=TensorBoardLogger(folder, name="", version=""),
+        plugins=[AtomicCheckpointIO()],
+        logger=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_progress_bar=progress,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         inference_mode=False,
     )
+
+
+def _evaluate_best(
+    best: Path, config: TrainConfig, parts: Sequence[Part], preprocess: Preprocess
+) -> tuple[dict[str, Any], ...]:
+    """Score the best weights on the chosen split of every data set, and keep the result beside them."""
+    split = config.test_split or config.select_on
+    if split == "none":
+        return ()
+    backend = TorchBackend(
+        build_model(read_checkpoint(best)), "auto" if config.device == "auto" else config.device
+    )
+    results = []
+    for part in parts:
+        source: PairSource = part.val
+        if split != part.val.split.name and part.asked.lower() != SYNTHETIC:
+            source = open_dataset(part.asked, config.data_path, split, config.split_set)
+        own = source.split
+        result = evaluate(
+            backend, (source.pair(i) for i in range(len(source))), preprocess, mask_resize=part.mask_resize
+        )
+        values = result.to_dict(part.name, own.name, own.split_set, own.sha256, str(best))
+        results.append({**values, "selected_on": config.select_on})
+    write_bytes(best.with_name(EVALUATION_FILE), json.dumps(results, indent=1).encode())
+    return tuple(results)
 
 
 def _quiet_lightning() -> None:

@@ -1,0 +1,250 @@
+"""Checkpoints to go on from: written whole or not at all, two kept, refused where they are of another run.
+
+`last.ckpt` holds everything that the next step depends on; samples and their order are functions of seed, epoch and
+index, so that no random state is needed. `previous.ckpt` is the one before, should the last be damaged.
+"""
+
+import io
+import logging
+import os
+import pickle
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
+from pytorch_lightning.callbacks import Callback
+
+from samspl.checkpoint import BEST_FILE
+from samspl.config import TrainConfig
+from samspl.errors import CheckpointError, ConfigError, ImageError
+from samspl.imaging import write_bytes
+
+logger = logging.getLogger(__name__)
+
+LAST_FILE = "last.ckpt"
+PREVIOUS_FILE = "previous.ckpt"
+_KEY = "samspl"
+_FREE = (
+    "data_path",
+    "save_dir",
+    "resume",
+    "device",
+    "workers",
+    "save_every",
+    "test_split",
+    "init",
+    "sam_weights",
+    "compile",
+)
+"""Fields that may change between a run and its continuation; none changes the result."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, after the checkpoint was written; no Exception, so that nothing on the way takes it for a failure."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A checkpoint to go on from, and where its run stood."""
+
+    path: Path
+    """The file."""
+    epoch: int
+    """Epoch to go on in, counted from 0."""
+    batches: int
+    """Batches of that epoch which are done, in each process."""
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes a file under a temporary name and keeps the one before; reads tensors and plain values only."""
+
+    def __init__(self) -> None:
+        self._whole: set[Path] = set()  # what this process read or wrote; a damaged file replaces no good one
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write; whatever fails, a whole file is left.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        path = Path(path)
+        data = io.BytesIO()
+        torch.save(checkpoint, data)
+        fresh = path.with_name(f"{path.name}.new")
+        try:
+            write_bytes(fresh, data.getbuffer())
+            if path in self._whole:
+                path.replace(path.with_name(PREVIOUS_FILE))
+            fresh.replace(path)
+            self._whole.add(path)
+        except (OSError, ImageError) as err:
+            raise CheckpointError(f"no checkpoint could be written: {err}; the one before is kept") from err
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read, as `read_last`."""
+        checkpoint = read_last(Path(path))
+        self._whole.add(Path(path))
+        return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_last(path: Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU; nothing in it is executed.
+
+    Raises:
+        CheckpointError: if it is damaged or not one of ours; names the one before, if there is one.
+    """
+    previous = path.with_name(PREVIOUS_FILE)
+    has_other = previous.exists() and previous != path
+    advice = f"go on with --resume {previous}" if has_other else "start the run anew in another folder"
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as err:  # torch raises half a dozen types for damaged files
+        is_pickle = isinstance(err, pickle.UnpicklingError)  # torch's own words would advise to unpickle it
+        reason = (
+            "not tensors and plain values" if is_pickle else str(err).partition("\n")[0] or type(err).__name__
+        )
+        raise CheckpointError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from err
+    if not isinstance(checkpoint, dict) or _KEY not in checkpoint:
+        raise CheckpointError(f"{path} is no checkpoint of samspl train; {advice}")
+    return checkpoint
+
+
+def find_resume(config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> Resume | None:
+    """The checkpoint that a run goes on from, checked to be of the same configuration and data.
+
+    Args:
+        config: Of the new run.
+        sha256: Checksums of its lists, by a name for each.
+        world_size: Its processes.
+    Raises:
+        ConfigError: if the file is not there or of another run; or if a run is there and was not to be resumed.
+        CheckpointError: if the file is damaged.
+    """
+    folder = Path(config.save_dir)
+    last, previous = folder / LAST_FILE, folder / PREVIOUS_FILE
+    if config.resume is None:
+        if any((folder / name).exists() for name in (LAST_FILE, PREVIOUS_FILE, BEST_FILE)):
+            raise ConfigError(
+                f"{folder} holds an earlier run; go on with --resume last, or choose another --save-dir"
+            )
+        return None
+    path = last if config.resume == "last" else Path(config.resume)
+    if path == last and not last.exists() and previous.exists():
+        path = previous  # killed between two renames
+    if not path.is_file():
+        raise ConfigError(f"nothing to resume: {path} does not exist; leave --resume out to start")
+    stored = read_last(path)[_KEY]
+    now = _identity(config, sha256, world_size)
+    differences = [
+        f"{name} {stored['identity'].get(name)!r} (now {now.get(name)!r})"
+        for name in sorted(stored["identity"].keys() | now.keys())
+        if stored["identity"].get(name) != now.get(name)
+    ]
+    if differences:
+        raise ConfigError(
+            f"{path} is of another run, with {', '.join(differences)}; go on with the same settings and data, "
+            f"as in {folder / 'config.yaml'}"
+        )
+    return Resume(path, stored["epoch"], stored["batches"])
+
+
+def _identity(config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> dict[str, Any]:
+    values = {name: value for name, value in config.to_dict().items() if name not in _FREE}
+    values["freeze_trunk"] = config.freezes_trunk
+    return {**values, **{f"checksum of {name}": sha for name, sha in sha256.items()}, "processes": world_size}
+
+
+class Checkpoints(Callback):
+    """Writes `last.ckpt` every so many steps, at every epoch's end, and at Ctrl-C.
+
+    Args:
+        config: The run.
+        sha256: Checksums of its lists.
+        world_size: Its processes.
+    """
+
+    def __init__(self, config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> None:
+        self.path = Path(config.save_dir) / LAST_FILE
+        self.save_every = config.save_every
+        self.identity = _identity(config, sha256, world_size)
+        self._position = (0, 0)
+        self._is_asked_to_stop = False
+        self._handler_before: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take Ctrl-C over: Lightning would stop anywhere, half a step done."""
+        try:
+            self._handler_before = signal.signal(signal.SIGINT, self._on_ctrl_c)
+        except ValueError:  # not in the main thread, where signals do not arrive either
+            logger.debug("Ctrl-C is not handled outside the main thread")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save between two steps; the epoch's last one is left to its end."""
+        done = batch_idx + 1
+        if done == trainer.num_training_batches or done % trainer.accumulate_grad_batches:
+            return  # gradients that wait for more are in no checkpoint
+        stops = self._all_agree_to_stop(trainer)
+        if stops or trainer.global_step % self.save_every == 0:
+            self._save(trainer, trainer.current_epoch, done)
+        if stops:
+            raise Interrupted
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after validation."""
+        self._save(trainer, trainer.current_epoch + 1, 0)
+        if self._all_agree_to_stop(trainer):
+            raise Interrupted
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Give Ctrl-C back."""
+        self._give_back()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._handler_before is not None:
+            signal.signal(signal.SIGINT, self._handler_before)
+            self._handler_before = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say whose checkpoint it is and where the run stands."""
+        epoch, batches = self._position
+        checkpoint[_KEY] = {"identity": self.identity, "epoch": epoch, "batches": batches}
+
+    def _save(self, trainer: pl.Trainer, epoch: int, batches: int) -> None:
+        self._position = (epoch, batches)
+        trainer.save_checkpoint(self.path)
+
+    def _on_ctrl_c(self, number: int, frame: FrameType | None) -> None:
+        if self._is_asked_to_stop:
+            raise Interrupted
+        self._is_asked_to_stop = True
+        if int(os.environ.get("RANK", "0")) == 0:
+            logger.warning("stopping after this step (in validation: after it); Ctrl-C again stops at once")
+
+    def _all_agree_to_stop(self, trainer: pl.Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self._is_asked_to_stop
+        return trainer.strategy.reduce_boolean_decision(self._is_asked_to_stop, all=False)
