@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     (jsonargparse adds levels of subcommands from the top down.)
     """
-    actions = parser.add_subcommands(dest="action")
+    actions = parser.add_subcommands(dest="action", required=False)
 
     info = command_parser("what is known of a data set, or of all", "samspl data info NUAA-SIRST")
     info.add_argument("name", nargs="?", type=str, help="name, YAML specification or folder; all if left out")

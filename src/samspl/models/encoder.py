@@ -23,8 +23,12 @@ class ConsultationGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, c, H, W) to (B, 2c, H / 2, W / 2)."""
         x = F.gelu(self.conv1(x))
-        # planar, since the strided 7x7 convolution on a CPU takes a quarter less time then
         return F.gelu(self.conv2(x.contiguous()))
+
+    def use_planar_weights(self) -> None:
+        """On a CPU the strided 7x7 convolution takes a quarter less time with planar maps and weights."""
+        weight = self.conv2.conv.weight
+        weight.data = weight.data.contiguous()
 
 
 class ConsultGuideKnowledgeAdaptation(nn.Module):

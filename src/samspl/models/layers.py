@@ -55,9 +55,7 @@ class MLP(nn.Module):
     def __init__(self, widths: tuple[int, ...], activation: nn.Module) -> None:
         """Layers lead from each of ``widths`` to the next."""
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(c_in, c_out) for c_in, c_out in pairwise(widths)
-        )
+        self.layers = nn.ModuleList(nn.Linear(c_in, c_out) for c_in, c_out in pairwise(widths))
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,6 +84,13 @@ class ChannelAttention(nn.Module):
         return torch.sigmoid(mean + peak)
 
 
+def channel_maximum(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, 1, H, W)."""
+    if x.shape[1] % 2 == 0 and x.shape[1] <= 32:  # halved first, since few channels are slow to reduce
+        x = torch.maximum(*x.chunk(2, dim=1))
+    return x.amax(1, keepdim=True)
+
+
 class SpatialAttention(nn.Module):
     """Weight of each pixel, from the mean and the maximum over its channels."""
 
@@ -95,7 +100,7 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to weights (B, 1, H, W) in 0..1."""
-        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # (B, 2, H, W)
+        pooled = torch.cat([x.mean(1, keepdim=True), channel_maximum(x)], dim=1)  # (B, 2, H, W)
         return torch.sigmoid(self.conv(pooled))
 
 

@@ -3,6 +3,7 @@
 Follows "A Unified SAM-Guided Self-Prompt Learning Framework for Infrared Small Target Detection" (IEEE TGRS 2025).
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,10 +35,17 @@ class SAMSPL(nn.Module):
         self.apply(_initialise)
         for embedding in (self.encoder.trunk.pos_embed, self.encoder.trunk.pos_embed_window):
             nn.init.normal_(embedding, std=0.02)
+        self._lay_out_weights()
 
     def freeze_trunk(self) -> None:
         """Keep the SAM trunk's tensors and its eval mode fixed, whatever `train` is called with later."""
         self.encoder.freeze_trunk()
+
+    def _lay_out_weights(self) -> None:
+        """Channels last, as the maps are, so that convolutions need not reorder them."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for generator in self.encoder.consultations:
+            generator.use_planar_weights()
 
     def forward(self, images: Tensor) -> Logits:
         """Detect.

@@ -1,0 +1,42 @@
+# make demo   from nothing to detections in pictures
+# make test   lint, types, tests
+# make bench  speed of the network on this machine
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test bench clean
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.with-train: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
+	touch $@
+
+$(VENV)/.with-dev: $(VENV)/.with-train
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+demo: $(VENV)/.with-train
+	rm -rf $(DEMO)
+	@echo "--- No weights are bundled yet: the demo draws scenes, trains a tiny network on them for a moment, and uses it."
+	$(BIN)/samspl data synth --out $(DEMO)/scenes --count 120 --seed 1 --scr 6,12 -q
+	$(BIN)/samspl train --config configs/demo.yaml --dataset $(DEMO)/scenes --save-dir $(DEMO)/train
+	$(BIN)/samspl test --dataset $(DEMO)/scenes --weights $(DEMO)/train --overlays $(DEMO)/overlays -q
+	$(BIN)/samspl predict $(DEMO)/scenes/images --weights $(DEMO)/train --out $(DEMO)/predictions -q
+	@echo "--- Look at $(DEMO)/overlays (hits, misses, false alarms) and $(DEMO)/predictions."
+	@echo "--- Your own images: $(BIN)/samspl predict FOLDER --weights WEIGHTS; real weights need training on real images (README)."
+
+test: $(VENV)/.with-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: $(VENV)/.with-train
+	$(BIN)/python benchmarks/network_speed.py
+
+clean:
+	rm -rf $(VENV) runs build dist

@@ -1,0 +1,164 @@
+"""The detector: any kind of input, results at its size, and what a result can be turned into."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import samspl
+from samspl.checkpoint import Checkpoint, write_checkpoint
+from samspl.errors import CheckpointError, ConfigError, ImageError
+from samspl.imaging import read_image, write_image
+from samspl.models.network import SAMSPL
+from samspl.preprocess import Preprocess
+from samspl.targets import find_targets
+from tests.deterministic import fill
+from tests.unit.models.test_network import NARROW
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    state = fill(SAMSPL(NARROW)).state_dict()
+    write_checkpoint(path, Checkpoint(NARROW, state, Preprocess((110.0,), (40.0,), image_size=64)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(weights):
+    return samspl.Detector(weights, device="cpu")
+
+
+def frame(height=50, width=70):
+    return np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+def test_result_has_the_size_of_the_image(detector):
+    result = detector(frame())
+    assert result.prob.shape == result.mask.shape == (50, 70)
+    assert result.prob.dtype == np.float32
+    assert result.mask.dtype == np.bool_
+    assert np.array_equal(result.mask, result.prob > 0.5)
+    assert [t.area_px for t in result.targets] == [t.area_px for t in find_targets(result.mask)]
+    assert all(t.peak is not None and t.score > 0.5 for t in result.targets)
+
+
+def test_path_array_and_pil_image_give_the_same(detector, tmp_path):
+    image = frame()
+    write_image(tmp_path / "frame.png", image)
+    colour = Image.fromarray(image).convert("RGB")
+    sources = [tmp_path / "frame.png", str(tmp_path / "frame.png"), image, Image.fromarray(image), colour]
+    sources += [
+        np.asarray(colour),
+        image[:, :, None],
+        colour.convert("RGBA"),
+        Image.fromarray(image).convert("LA"),
+    ]
+    expected = detector(image).prob
+    for result in detector(sources):
+        assert np.array_equal(result.prob, expected)
+
+
+def test_palette_images_are_looked_up(detector):
+    palette = Image.fromarray(frame() // 64)
+    palette.putpalette([value for i in range(256) for value in (255 - i, 255 - i, 255 - i)])
+    looked_up = np.asarray(palette.convert("L"))
+    assert np.array_equal(detector(palette).prob, detector(looked_up).prob)
+
+
+def test_list_gives_a_list_and_names_are_kept(detector, tmp_path):
+    write_image(tmp_path / "a.png", frame())
+    results = detector([tmp_path / "a.png", frame()])
+    assert [r.name for r in results] == ["a.png", "image"]
+    assert detector([]) == []
+
+
+def test_frame_statistics_ignore_gain_offset_and_type(tmp_path):
+    path = tmp_path / "w.safetensors"
+    state = fill(SAMSPL(NARROW)).state_dict()
+    write_checkpoint(path, Checkpoint(NARROW, state, Preprocess(normalise="frame")))
+    detect = samspl.Detector(path, device="cpu")
+    image = frame(40, 48)
+    expected = detect(image).prob
+    for other in (
+        image.astype(np.uint16) * 256,
+        image.astype(np.float32),
+        image.astype(np.float64) * 3.5e-3 + 7,
+    ):
+        np.testing.assert_allclose(detect(other).prob, expected, atol=1e-4)
+
+
+def test_threshold_is_the_checkpoints_unless_given(tmp_path):
+    path = tmp_path / "w.safetensors"
+    state = fill(SAMSPL(NARROW)).state_dict()
+    write_checkpoint(path, Checkpoint(NARROW, state, Preprocess(), threshold=0.3))
+    assert samspl.Detector(path).threshold == 0.3
+    result = samspl.Detector(path, threshold=0.7)(frame())
+    assert np.array_equal(result.mask, result.prob > 0.7)
+    with pytest.raises(ValueError, match="threshold"):
+        samspl.Detector(path, threshold=1.5)
+
+
+def test_small_targets_can_be_dropped_from_mask_and_list(weights):
+    image = frame()
+    threshold = float(np.median(samspl.Detector(weights)(image).prob))  # speckle of all sizes
+    everything = samspl.Detector(weights, threshold=threshold)(image)
+    areas = sorted(t.area_px for t in everything.targets)
+    assert len(areas) > 2
+    least = areas[len(areas) // 2] + 1
+    result = samspl.Detector(weights, threshold=threshold, min_area_px=least)(image)
+    assert sorted(t.area_px for t in result.targets) == [a for a in areas if a >= least]
+    assert result.mask.sum() == sum(a for a in areas if a >= least)
+
+
+def test_result_goes_to_files_and_plain_values(detector, tmp_path):
+    image = frame()
+    result = detector.detect(image, "day/one.png")
+    paths = result.save(tmp_path / "out", ["mask", "overlay", "prob", "json"])
+    relative = [p.relative_to(tmp_path / "out").as_posix() for p in paths]
+    assert relative == ["mask/day/one.png", "overlay/day/one.png", "prob/day/one.tiff", "day/one.json"]
+    assert np.array_equal(read_image(paths[0]) > 0, result.mask)
+    assert np.array_equal(read_image(paths[2]), result.prob)
+    content = json.loads(paths[3].read_text())
+    assert content == result.to_dict()
+    assert content["file"] == "day/one.png"
+    assert len(content["targets"]) == len(result.targets)
+    assert result.draw().mode == "RGB"
+    with pytest.raises(ValueError, match="unknown kind 'xml'"):
+        result.save(tmp_path, ["xml"])
+
+
+def test_weights_without_preprocessing_say_what_to_do(tmp_path):
+    path = tmp_path / "w.safetensors"
+    state = fill(SAMSPL(NARROW)).state_dict()
+    write_checkpoint(path, Checkpoint(NARROW, state))
+    with pytest.raises(CheckpointError, match="--dataset"):
+        samspl.Detector(path)
+    assert samspl.Detector(path, preprocess=Preprocess())(frame()).mask.shape == (50, 70)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.full((8, 8), np.nan), "image: image holds NaN"),
+        (np.zeros((0, 5), np.uint8), "no pixels"),
+        (np.zeros((2, 3, 4, 5), np.uint8), "shape"),
+        ("absent.png", "absent.png"),
+    ],
+)
+def test_unusable_image_is_a_sentence(detector, source, words):
+    with pytest.raises(ImageError, match=words):
+        detector(source)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (33, 65)])
+def test_any_size_works(detector, shape):
+    assert detector(np.zeros(shape, np.uint8)).mask.shape == shape
+
+
+def test_unknown_backend_and_area_are_refused(weights):
+    with pytest.raises(ConfigError, match="known: torch"):
+        samspl.Detector(weights, backend="tensorflow")
+    with pytest.raises(ValueError, match="min_area_px is 0"):
+        samspl.Detector(weights, min_area_px=0)
