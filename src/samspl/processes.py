@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,9 +11,6 @@ from torch import distributed
 
 logger = logging.getLogger(__name__)
 Part = TypeVar("Part")
-
-FAILED = 1
-"""Exit status of the processes beside process 0, which says what failed."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,10 @@ class Processes:
         Args:
             work: Gives this process's part, which must be picklable.
         Returns:
-            The parts by process in process 0; None in the others.
+            The parts by process in process 0. None in the others, even if something failed: they have to end
+            well, since torchrun would end process 0 at the first bad status, before it has said what failed.
         Raises:
-            Exception: in process 0, what failed in any process.
-            SystemExit: in the others then, with status 1: process 0 says what failed, and none waits for
-                another that is gone.
+            Exception: in process 0, what failed in any process; none waits for another that is gone.
         """
         if self.count == 1:
             return [work()]
@@ -73,8 +68,8 @@ class Processes:
             distributed.destroy_process_group()
         known = [part for part in parts if part is not None]
         failed = [err for _, err in known if err is not None]
-        if failed and self.rank:
-            sys.exit(FAILED)
+        if self.rank:
+            return None
         if failed:
             raise failed[0]
-        return None if self.rank else [part for part, _ in known]
+        return [part for part, _ in known]

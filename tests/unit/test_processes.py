@@ -15,8 +15,8 @@ def test_one_process_without_torchrun_and_what_torchrun_says(monkeypatch: pytest
 
 @pytest.mark.parametrize(("images", "count"), [(0, 2), (1, 2), (7, 2), (7, 3), (2, 5)])
 def test_every_image_belongs_to_exactly_one_process(images: int, count: int) -> None:
-    shares = [list(Processes(rank, count).share(images)) for rank in range(count)]
-    assert sorted(sum(shares, [])) == list(range(images))
+    shares = [Processes(rank, count).share(images) for rank in range(count)]
+    assert sorted(index for share in shares for index in share) == list(range(images))
 
 
 def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
