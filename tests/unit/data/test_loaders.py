@@ -206,3 +206,51 @@ def test_real_nuaa_trains_with_the_published_pipeline(shared_dir: Path) -> None:
     assert batch.image.shape == (12, 3, 256, 256)
     assert batch.gt_mask.sum() > 0
     assert abs(float(batch.image.mean())) < 3
+
+
+def test_weights_share_an_epoch_out_and_repeats_are_augmented_anew(tmp_path: Path) -> None:
+    sets = [TrainSet(make(tmp_path / name, count), SPEC.preprocess()) for name, count in (("a", 6), ("b", 2))]
+    loader = make_train_loader(sets, batch_size=8, weights=(1, 3))
+    assert loader.sampler.counts == [2, 6]
+    loader.sampler.set_epoch(1)
+    keys = list(loader.sampler)
+    assert sorted(index for source, index in keys if source == 1) == [0, 1, 2, 3, 4, 5]
+    assert sets[1][4].id == sets[1][0].id == "0"
+    assert not torch.equal(sets[1][4].image, sets[1][0].image)
+    epochs = set()
+    for epoch in range(20):
+        loader.sampler.set_epoch(epoch)
+        epochs |= {index for source, index in loader.sampler if source == 0}
+    assert epochs == set(range(6))  # what is left out changes
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sampler_goes_on_in_mid_epoch_and_later_epochs_come_whole(tmp_path: Path, workers: int) -> None:
+    dataset = make(tmp_path)
+    whole = make_train_loader([TrainSet(dataset, SPEC.preprocess())], batch_size=2)
+    again = make_train_loader([TrainSet(dataset, SPEC.preprocess())], batch_size=2, workers=workers)
+    again.sampler.resume_at(3, 4)
+    whole.sampler.set_epoch(3)
+    expected = list(whole)[2:]
+    found = list(again)
+    assert [batch.ids for batch in found] == [batch.ids for batch in expected]
+    assert all(torch.equal(a.image, b.image) for a, b in zip(found, expected, strict=True))
+    for loader in (whole, again):
+        loader.sampler.set_epoch(4)
+    assert [batch.ids for batch in again] == [batch.ids for batch in whole]
+
+
+def test_processes_that_do_not_divide_evenly_have_equally_many_samples(tmp_path: Path) -> None:
+    train_set = TrainSet(make(tmp_path, 7), SPEC.preprocess())
+    loaders = [make_train_loader([train_set], 2, num_replicas=3, rank=rank) for rank in range(3)]
+    parts = [[name for batch in loader for name in batch.ids] for loader in loaders]
+    assert [len(part) for part in parts] == [3, 3, 3]
+    assert set().union(*parts) == set(map(str, range(7)))
+
+
+def test_evaluating_processes_share_the_images_and_none_comes_twice(tmp_path: Path) -> None:
+    dataset = make(tmp_path, 5)
+    parts = [
+        [s.id for s in make_eval_loader(dataset, SPEC.preprocess(), num_replicas=2, rank=r)] for r in (0, 1)
+    ]
+    assert parts == [["0", "2", "4"], ["1", "3"]]

@@ -3,11 +3,15 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from samspl.data.dataset import find_files
+from samspl.data.duplicates import duplicate_groups
 from samspl.data.specs import DatasetSpec, get_spec
 from samspl.data.splits import find_split, hold_out, read_list, split_sets
 from samspl.errors import DatasetError
+from samspl.imaging import read_image, write_image
 
 NUAA = get_spec("NUAA-SIRST")
 MINE = DatasetSpec(name="mine", aliases=("my-set",))
@@ -176,3 +180,49 @@ def test_real_nuaa_lists_have_the_published_lengths(shared_dir: Path) -> None:
     # 172 of the 214 test images of the one are training images of the other, says the protocol
     test = set(find_split(root, NUAA, "test", "img_idx").ids)
     assert len(test & set(find_split(root, NUAA, "train", "idx_427").ids)) == 172
+
+
+def test_hold_out_keeps_groups_on_one_side() -> None:
+    ids = [f"img_{n:02d}" for n in range(40)]
+    groups = [ids[k : k + 3] for k in range(0, 30, 3)]
+    for seed in range(20):
+        kept, aside = hold_out(ids, 0.2, seed, groups)
+        assert len(kept) + len(aside) == 40
+        assert 6 <= len(aside) <= 8  # no id alone may be left that would fill the part
+        assert all(len({image_id in aside for image_id in group}) == 1 for group in groups)
+    assert set(hold_out(ids[::-1], 0.2, 3, groups[::-1])[1]) == set(hold_out(ids, 0.2, 3, groups)[1])
+
+
+def test_hold_out_of_large_groups_takes_the_smallest_and_divides_only_what_is_one() -> None:
+    groups = [["a", "b", "c"], ["d", "e"]]
+    assert hold_out(list("abcde"), 0.2, 0, groups)[1] == ("d", "e")
+    kept, aside = hold_out(list("abc"), 0.4, 0, [["a", "b", "c"]])
+    assert (len(kept), len(aside)) == (2, 1)
+
+
+def test_val_of_a_folder_keeps_near_duplicates_together(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(10):
+        scene = rng.integers(0, 200, (64, 64)).astype(np.uint8)
+        write_image(tmp_path / "images" / f"{n}_a.png", scene)
+        write_image(tmp_path / "images" / f"{n}_b.png", scene + 1)
+    write(tmp_path / "train.txt", "\n".join(f"{n}_{k}" for n in range(10) for k in "ab"))
+    val = find_split(tmp_path, MINE, "val").ids
+    assert len(val) == 2
+    assert val[0][0] == val[1][0]
+
+
+def test_no_near_duplicates_of_the_real_train_list_straddle_its_validation_part(shared_dir: Path) -> None:
+    root, spec = shared_dir / "data" / "NUDT-SIRST", get_spec("NUDT-SIRST")
+    train = find_split(root, spec, "train").ids
+    files = find_files(root, spec.images)
+    groups = [{train[k] for k in group} for group in duplicate_groups(read_image(files[i]) for i in train)]
+    assert len(groups) == 21
+
+    def straddling(val: set[str]) -> int:
+        return sum(0 < len(group & val) < len(group) for group in groups)
+
+    assert straddling(set(hold_out(train, 0.1, 2727)[1])) == 5  # by chance alone
+    val = set(find_split(root, spec, "val").ids)
+    assert straddling(val) == 0
+    assert len(val) == 66

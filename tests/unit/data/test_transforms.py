@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from samspl.data.transforms import Blur, Compose, Flips, Mirror, Resize, ScaleCrop
+from samspl.data.transforms import Blur, Compose, Flips, Mirror, Resize, ScaleCrop, TargetPatch
 
 IMAGE = np.array([[1, 2], [3, 4]], np.uint8)
 MASK = np.array([[True, False], [False, False]])
@@ -205,3 +205,39 @@ def test_compose_hands_one_generator_from_step_to_step() -> None:
     composed = Compose(steps)(image, mask, np.random.default_rng(5))
     np.testing.assert_array_equal(composed[0], by_hand[0])
     np.testing.assert_array_equal(composed[1], by_hand[1])
+
+
+def test_patch_around_a_target_holds_its_pixel_wherever_it_lies() -> None:
+    cut = TargetPatch(8, positive_share=1.0)
+    for y, x in ((0, 0), (19, 29), (0, 29), (10, 13)):
+        mask = np.zeros((20, 30), bool)
+        mask[y, x] = True
+        image = np.arange(600).reshape(20, 30)
+        places = set()
+        for seed in range(40):
+            patch, patch_mask = cut(image, mask, np.random.default_rng(seed))
+            assert patch.shape == patch_mask.shape == (8, 8)
+            assert patch_mask.sum() == 1
+            assert patch[patch_mask] == image[y, x]
+            places.add(int(patch[0, 0]))
+        assert len(places) > 1 or (y, x) != (10, 13)
+
+
+def test_share_of_patches_with_targets_is_as_asked() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[40, 7] = True
+    image = np.zeros((64, 64), np.uint8)
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.5, 1.0):
+        cut = TargetPatch(8, share)
+        found = np.mean([cut(image, mask, rng)[1].any() for _ in range(400)])
+        by_chance = (8 / 57) ** 2  # about: a patch anywhere
+        assert found == pytest.approx(share + (1 - share) * by_chance, abs=0.06)
+
+
+def test_patch_of_a_small_image_is_padded_and_without_target_lies_anywhere() -> None:
+    image, mask = np.full((4, 20), 9, np.uint8), np.zeros((4, 20), bool)
+    patch, patch_mask = TargetPatch(8, 1.0)(image, mask, np.random.default_rng(0))
+    assert patch[:4].tolist() == [[9] * 8] * 4
+    assert not patch[4:].any()
+    assert not patch_mask.any()
