@@ -50,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     synth.add_argument("--count", type=int, required=True, help="number of scenes")
     synth.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     synth.add_argument("--bits", type=int, default=8, help="8 or 16 bits a pixel")
+    synth.add_argument("--size", type=int, default=256, help="height and width in pixels")
     synth.add_argument("--scr", type=str, default="1.5,12", help="lowest,highest signal-to-clutter ratio")
     actions.add_subcommand("synth", synth, help="draw synthetic scenes")
 
@@ -148,6 +149,7 @@ def _synth(args: Any, quiet: bool) -> int:
             _seed(args.seed),
             args.bits,
             (low, high),
+            (args.size, args.size),
             progress=lambda numbers: progress(numbers, args.count),
         )
     except ValueError as err:  # count, bits and range are checked there, in words that fit here
