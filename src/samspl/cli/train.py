@@ -1,9 +1,9 @@
 """`samspl train`: train a network on one or more data sets."""
 
 import dataclasses
-import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -25,15 +25,14 @@ class RecipeFile(ActionConfigFile):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Check the keys, then read as jsonargparse does."""
         known = [action.dest for action in parser._actions if action.dest not in ("help", self.dest)]
-        if isinstance(values, str) and os.path.isfile(values):  # noqa: PTH113 - jsonargparse takes YAML text too
-            _check_keys(values, known)
+        if isinstance(values, str) and Path(values).is_file():  # YAML text is taken too
+            _check_keys(Path(values), known)
         super().__call__(parser, namespace, values, option_string)  # type: ignore[no-untyped-call]
 
 
-def _check_keys(path: str, known: list[str]) -> None:
+def _check_keys(path: Path, known: list[str]) -> None:
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            content = yaml.safe_load(file)
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise ConfigError(
             f"{path} cannot be read as YAML ({' '.join(str(err).split())}); correct it"
@@ -115,12 +114,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--use-ddp", action="store_true", help="accepted for the published command; torchrun alone decides")
 
 
-def run(args: Any) -> int:
-    """Train, print the scores of the best weights and say where they are."""
-    from pathlib import Path
+def to_config(args: Any) -> TrainConfig:
+    """The run that the parsed options describe.
 
-    from samspl.cli.common import use_threads
-
+    Raises:
+        ConfigError: for values that are out of range or contradict.
+    """
     fields = {f.name for f in dataclasses.fields(TrainConfig)}
     values = {name: value for name, value in vars(args).items() if name in fields}
     values["sam_weights"] = None if args.sam_weights.lower() == "none" else args.sam_weights
@@ -128,7 +127,23 @@ def run(args: Any) -> int:
     values["save_dir"] = args.save_dir or f"runs/train/{names}"
     values["model"] = dict(args.model)
     values["sampling_weights"] = _numbers(args.sampling_weights)
-    config = TrainConfig(**values)
+    return TrainConfig(**values)
+
+
+def _numbers(value: Any) -> list[float]:
+    if not isinstance(value, str):
+        return list(value)
+    try:
+        return [float(word) for word in value.split(",") if word.strip()]
+    except ValueError as err:
+        raise ConfigError(f"--sampling-weights is {value!r}; expected numbers with commas, as 2,1") from err
+
+
+def run(args: Any) -> int:
+    """Train, print the scores of the best weights and say where they are."""
+    from samspl.cli.common import use_threads
+
+    config = to_config(args)
     try:
         from samspl.training.records import is_first_process
         from samspl.training.run import train
@@ -153,12 +168,3 @@ def run(args: Any) -> int:
             )
         print(result.best)
     return 0
-
-
-def _numbers(value: Any) -> list[float]:
-    if not isinstance(value, str):
-        return list(value)
-    try:
-        return [float(word) for word in value.split(",") if word.strip()]
-    except ValueError as err:
-        raise ConfigError(f"--sampling-weights is {value!r}; expected numbers with commas, as 2,1") from err
