@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samspl.data.dataset import open_dataset
 from samspl.errors import DatasetError, ImageError
 from samspl.evaluation import EvaluationResult, evaluate_predictions
 from samspl.imaging import write_image
 from samspl.metrics import score
-from samspl.predictions import PredictionFiles, read_predictions
+from samspl.predictions import DatasetPredictions, PredictionFiles, read_predictions
 
 
 def masks_of_scenes(count: int = 5) -> list[np.ndarray]:
@@ -136,3 +137,32 @@ def test_files_are_read_one_by_one(tmp_path: Path) -> None:
     assert next(samples).id == "scene_0"
     with pytest.raises(ImageError, match=r"scene_1\.png"):
         next(samples)
+
+
+def test_mask_that_a_data_set_mends_can_be_scored(tmp_path: Path) -> None:
+    data = tmp_path / "NUAA-SIRST"  # its Misc_111 has a mask of another size, as published
+    (data / "img_idx").mkdir(parents=True)
+    (data / "img_idx" / "test_NUAA-SIRST.txt").write_text("Misc_111\n")
+    write_image(data / "images" / "Misc_111.png", np.zeros((20, 30), np.uint8))
+    mask = np.zeros((40, 60), bool)
+    mask[10:14, 20:26] = True
+    write_image(data / "masks" / "Misc_111_pixels0.png", mask)
+    write_image(tmp_path / "p" / "Misc_111.png", mask[::2, ::2])
+    (sample,) = map(
+        DatasetPredictions(tmp_path / "p", open_dataset("NUAA-SIRST", tmp_path, "test")).read, (0,)
+    )
+    assert sample.mask.sum() == 6
+    np.testing.assert_array_equal(sample.prob > 0.5, sample.mask)
+    assert sample.has_image
+    (tmp_path / "p" / "Misc_111.png").unlink()
+    with pytest.raises(DatasetError, match=r"1 of 1 images have no prediction .*first: Misc_111"):
+        DatasetPredictions(tmp_path / "p", open_dataset("NUAA-SIRST", tmp_path, "test"))
+
+
+def test_files_in_folders_of_folders_are_told_apart(tmp_path: Path) -> None:
+    for i, folder in enumerate("ab"):
+        write_image(tmp_path / "m" / folder / "x.png", np.eye(8, dtype=bool))
+        write_image(tmp_path / "p" / folder / "x.png", np.eye(8, k=i, dtype=bool))
+    assert [s.id for s in read_predictions(tmp_path / "p", tmp_path / "m")] == ["a/x", "b/x"]
+    with pytest.raises(DatasetError, match="first: x"):
+        PredictionFiles(tmp_path / "p" / "a", tmp_path / "m" / "a", ids=["x"], images_dir=tmp_path / "m")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from samspl.evaluation_report import WorstImage, WorstImages
     from samspl.evaluation_result import EvaluationResult
     from samspl.metrics.pixel import Profile
+    from samspl.predictions import DatasetPredictions, PredictionFiles
     from samspl.processes import Processes
 
 logger = logging.getLogger(__name__)
@@ -55,8 +56,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--json", type=str | None, default=None, help="file to write the result to")
     add("--overlays", type=str | None, default=None, help="folder for pictures of hits and misses")
     add("--predictions", type=str | None, default=None, help="folder of masks or probabilities to score")
-    add("--masks", type=str | None, default=None, help="folder of true masks for --predictions")
-    add("--images", type=str | None, default=None, help="folder of images for --predictions")
+    add(
+        "--masks",
+        type=str | None,
+        default=None,
+        help="folder of true masks for --predictions, in place of --dataset",
+    )
+    add("--images", type=str | None, default=None, help="folder of images for --masks")
     add("--compare", type=str, nargs="+", default=None, help="result files to tabulate")
 
 
@@ -100,17 +106,19 @@ def _check(args: Any, processes: "Processes") -> "Sequence[Profile]":
     if args.overlays and processes.count > 1:
         raise ConfigError("--overlays is written by one process alone; leave it out, or leave out torchrun")
     if args.predictions or args.masks:
-        if not (args.predictions and args.masks):
-            raise ConfigError("--predictions and --masks go together; give both folders")
-        if args.weights or args.dataset:
-            raise ConfigError("--predictions are scored without --weights and --dataset; leave those out")
-        if args.split in ("train", "val", "test"):
+        if not args.predictions or bool(args.masks) == bool(args.dataset):
+            raise ConfigError("--predictions goes with --masks or with --dataset; give one of these with it")
+        if args.weights:
+            raise ConfigError("--predictions and --weights exclude each other; leave one out")
+        if args.images and args.dataset:
+            raise ConfigError("--images goes with --masks; data sets bring their own")
+        if args.masks and args.split in ("train", "val", "test"):
             raise ConfigError(f"--split {args.split} is part of a data set; give --predictions a list file")
         for folder in (args.predictions, args.masks, args.images):
             if folder:
                 existing(folder, "folder")
     elif args.images:
-        raise ConfigError("--images goes with --predictions and --masks; data sets bring their own")
+        raise ConfigError("--images goes with --predictions and --masks; leave it out")
     elif args.dataset is None or args.weights is None:
         raise ConfigError(
             f"samspl test needs --dataset and --weights (or --predictions and --masks); as in: {EXAMPLE}"
@@ -132,19 +140,29 @@ def _compare(args: Any) -> int:
     return 0
 
 
+def _open_predictions(args: Any) -> "tuple[PredictionFiles | DatasetPredictions, dict[str, str | None]]":
+    """Prediction files beside their masks, and what is scored."""
+    from samspl.data.dataset import open_dataset
+    from samspl.data.splits import Split, read_list
+    from samspl.predictions import DatasetPredictions, PredictionFiles
+
+    folder = Path(args.predictions)
+    if args.dataset:
+        dataset = open_dataset(args.dataset, args.data_path, args.split or "test", args.split_set, 0)
+        origin = _origin(dataset.spec.name, dataset.split, args.predictions)
+        return DatasetPredictions(folder, dataset), origin
+    ids = None if args.split is None else read_list(Path(args.split))
+    files = PredictionFiles(folder, Path(args.masks), Path(args.images) if args.images else None, ids)
+    list_path = Path(args.masks if args.split is None else args.split)
+    return files, _origin(None, Split(str(list_path), None, list_path, files.ids), args.predictions)
+
+
 def _score_files(args: Any, profiles: "Sequence[Profile]", processes: "Processes") -> Share:
     from samspl.cli.common import progress_bar
-    from samspl.data.splits import Split, read_list
     from samspl.evaluation import evaluate_predictions
     from samspl.postprocess import DEFAULT_THRESHOLD
-    from samspl.predictions import PredictionFiles
 
-    ids = None if args.split is None else read_list(Path(args.split))
-    files = PredictionFiles(
-        Path(args.predictions), Path(args.masks), Path(args.images) if args.images else None, ids
-    )
-    list_path = Path(args.masks if args.split is None else args.split)
-    origin = _origin(None, Split(str(list_path), None, list_path, files.ids), args.predictions)
+    files, origin = _open_predictions(args)
     own = processes.share(len(files))
     if not own:
         return Share(None, (), origin)

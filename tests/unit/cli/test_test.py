@@ -163,6 +163,21 @@ def test_list_chooses_predictions_and_gives_the_checksum_of_the_split(scenes, pr
     assert values["split_sha256"] == open_dataset(str(scenes), ".", "test").split.sha256
 
 
+def test_predictions_for_a_data_set_follow_its_split_and_rules(scenes, predictions, tmp_path, capsys) -> None:
+    words = ["test", "--predictions", str(predictions), "--dataset", str(scenes), "-q"]
+    assert main([*words, "--json", str(tmp_path / "j"), "--report", str(tmp_path)]) == 0
+    values = json.loads((tmp_path / "j").read_text())
+    assert (values["dataset"], values["split"], values["split_set"]) == ("scenes", "test", "root")
+    more = ("--split", str(scenes / "test.txt"), "--json", str(tmp_path / "by_folder"))
+    assert score(predictions, scenes / "masks", *more) == 0
+    by_folder = json.loads((tmp_path / "by_folder").read_text())
+    assert values["profiles"] == by_folder["profiles"]
+    assert values["split_sha256"] == by_folder["split_sha256"]
+    assert "By signal-to-clutter ratio" in (tmp_path / "index.html").read_text()
+    assert main([*words, "--split", "val"]) == 0
+    assert "on this validation split" in capsys.readouterr().out
+
+
 def test_threshold_and_profile_are_obeyed(scenes, predictions, tmp_path, capsys) -> None:
     pds = []
     for threshold in ("0.45", "0.95"):
@@ -278,16 +293,17 @@ def test_mask_of_another_size_than_its_image_is_refused(weights, tmp_path, capsy
     [
         ([], "needs --dataset and --weights"),
         (["--dataset", "NUAA-SIRST"], "needs --dataset and --weights"),
-        (["--predictions", "{here}"], "--predictions and --masks go together"),
+        (["--predictions", "{here}"], "goes with --masks or with --dataset"),
         (
             ["--predictions", "{here}", "--masks", "{here}", "--weights", "w"],
-            "without --weights and --dataset",
+            "exclude each other",
         ),
         (["--predictions", "{here}", "--masks", "{here}/none"], "none does not exist"),
         (
             ["--predictions", "{here}", "--masks", "{here}", "--split", "val"],
             "--split val is part of a data set",
         ),
+        (["--predictions", "{here}", "--dataset", "x", "--images", "{here}"], "data sets bring their own"),
         (["--dataset", "x", "--weights", "w", "--images", "{here}"], "--images goes with --predictions"),
         (["--dataset", "x", "--weights", "w", "--profile", "loose"], "known: both, published, strict"),
         (["--dataset", "x", "--weights", "w", "--threshold", "0"], "between 0 and 1"),
