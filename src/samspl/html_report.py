@@ -22,7 +22,7 @@ STYLE = """
 :root{color-scheme:light}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:74rem;padding:1.2rem;background:#fff;color:#1b1b1b;
- font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
+ font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
 h1{font-size:1.65rem;line-height:1.25;margin:.2rem 0 1rem}
 h2{font-size:1.2rem;margin:2rem 0 .5rem;padding-bottom:.25rem;border-bottom:1px solid #ccc}
 h3{font-size:1rem;margin:.2rem 0}
@@ -39,19 +39,21 @@ thead th{border-bottom:2px solid #888}
 td small{display:block;color:#555;font-size:.8rem;white-space:nowrap}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.4rem}
 .grid table{width:100%}
-.grid th,.grid td{white-space:nowrap}
-.grid td:last-child{width:45%}
+.grid th,.grid td{white-space:nowrap;padding-right:.6rem}
+.grid td:last-child{width:45%;padding-right:0}
+.grid>*{min-width:0;break-inside:avoid}
 figure{margin:0;break-inside:avoid}
 figure img,svg{display:block;width:100%;height:auto}
-figcaption{font-size:.9rem;color:#333;overflow-wrap:anywhere}
-.bar{display:block;width:100%;min-width:5rem;height:.8rem;margin-top:.35rem;background:#e6e6e6;
+figcaption{padding-top:.3rem;font-size:.9rem;color:#333;overflow-wrap:anywhere}
+.bar{display:block;width:100%;min-width:2.5rem;height:.8rem;margin-top:.35rem;background:#e6e6e6;
  print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .bar i{display:block;height:100%;background:#0072b2}
 .note{margin:1.2rem 0;background:#f2f6fa;border-left:4px solid #0072b2;padding:.5rem .9rem;max-width:none;
  print-color-adjust:exact;-webkit-print-color-adjust:exact}
 @media(max-width:34rem){body{padding:.8rem}table{font-size:.92rem}th,td{padding-right:.5rem}
  section>.scroll td small{white-space:normal}}
-@media print{body{padding:0;font-size:11px}h2{break-after:avoid}.grid{grid-template-columns:1fr 1fr}}
+@media print{html{font-size:10px}body{padding:0}h2,h2+p{break-after:avoid}
+ .grid{grid-template-columns:repeat(3,1fr)}}
 """
 MEANING = {
     "published": "The field's rules, at the evaluation size: comparable with figures in papers. A false alarm "
