@@ -67,7 +67,7 @@ def open_parts(config: TrainConfig, init: Checkpoint | None) -> tuple[list[Part]
         _part(config, asked, spec, train, val, preprocess)
         for asked, (spec, train, val) in zip(config.datasets, opened, strict=True)
     ]
-    check_batch(config, sum(len(part.train) for part in parts), preprocess.image_size)
+    check_batch(config, sum(len(part.train) for part in parts))
     return parts, preprocess
 
 
@@ -92,7 +92,7 @@ def choose_preprocess(
     return dataclasses.replace(preprocess, normalise="frame") if mode == "frame" else preprocess
 
 
-def check_batch(config: TrainConfig, count: int, image_size: int) -> None:
+def check_batch(config: TrainConfig, count: int) -> None:
     """Refuse a batch that the data cannot fill.
 
     Raises:

@@ -183,6 +183,9 @@ class Records(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from them."""
         self.best_iou = state_dict["best_iou"]
+        if not (self.folder / BEST_FILE).exists():  # gone on with in another folder
+            self.best_iou = -1.0
+            logger.warning("%s holds no %s; the best of the epochs to come is kept", self.folder, BEST_FILE)
         self.rows = list(state_dict["rows"])
         self.blank_epochs = state_dict["blank_epochs"]
 
