@@ -121,6 +121,14 @@ def test_pd_over_fa_is_a_staircase_of_the_best_so_far_cut_at_the_right_edge() ->
     assert "1 of them beyond the right edge" in svg.get("aria-label")
 
 
+def test_staircase_never_falls() -> None:
+    falling = CURVE | {"pd": [0.6, 0.7, 0.8], "fa": [90e-6, 60e-6, 30e-6]}
+    (line,) = [e for e in charts_of(render_page("t", FACTS, TABLE, [], falling))[0] if e.tag == "polyline"]
+    heights = [float(point.split(",")[1]) for point in line.get("points").split()]
+    assert heights == sorted(heights, reverse=True)  # y grows downwards
+    assert len(heights) == 4
+
+
 def test_axis_widens_for_a_program_with_many_false_alarms() -> None:
     svg = charts_of(render_page("t", FACTS, TABLE, [], CURVE, POINT | {"fa": 1100e-6}))[0]
     assert "2000" in [element.text for element in svg if element.tag == "text"]

@@ -118,7 +118,8 @@ def test_contrast_is_known_only_with_images(tmp_path: Path) -> None:
     predictions, masks = write_folders(tmp_path, truth)
     rng = np.random.default_rng(0)
     for i, mask in enumerate(truth):
-        write_image(predictions / f"scene_{i}.png", mask)
+        prob = np.where(mask, 0.9, rng.uniform(0, 0.4, mask.shape)).astype(np.float32)
+        write_image(predictions / f"scene_{i}.tiff", prob)
         noise = rng.integers(10, 60, mask.shape)
         write_image(tmp_path / "images" / f"scene_{i}.png", np.where(mask, 200, noise).astype(np.uint8))
     assert np.isnan(score_folders(predictions, masks).targets.scr).all()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from samspl.backends import TorchBackend
 from samspl.checkpoint import Checkpoint, build_model, read_checkpoint, write_checkpoint
 from samspl.cli.main import main
 from samspl.config import ModelConfig
@@ -92,10 +93,19 @@ def test_json_is_the_contracts_object_and_agrees_with_the_library(scenes, weight
     assert expected.profiles["strict"].counts[:, 1].sum() > 0, "the network must predict something"
 
 
-def test_batches_give_the_same_figures(scenes, weights, tmp_path, capsys) -> None:
+def test_batches_give_the_same_figures(scenes, weights, tmp_path, capsys, monkeypatch) -> None:
     words = ["test", "--dataset", str(scenes), "--weights", str(weights), "--device", "cpu", "-q"]
+    seen: list[int] = []
+    predict = TorchBackend.__call__
+
+    def spy(self: TorchBackend, images: torch.Tensor) -> np.ndarray:
+        seen.append(len(images))
+        return predict(self, images)
+
+    monkeypatch.setattr(TorchBackend, "__call__", spy)
     for size in ("1", "2"):
         assert main([*words, "--batch_size", size, "--json", str(tmp_path / size)]) == 0
+    assert seen == [1, 1, 1, 2, 1]
     assert json.loads((tmp_path / "1").read_text()) == json.loads((tmp_path / "2").read_text())
 
 
