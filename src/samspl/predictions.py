@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from samspl.data.dataset import InfraredDataset
 from samspl.errors import DatasetError
 from samspl.imaging import IMAGE_SUFFIXES, read_image, read_mask
 
@@ -132,6 +131,37 @@ class PredictionFiles:
         return PredictedSample(name, read_image(self._images[name]), mask, prob)
 
 
+class MaskedImage(Protocol):
+    """An image with its mask; `data.dataset.Pair` is one."""
+
+    @property
+    def id(self) -> str:
+        """Name in the split list."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W) of any type."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool."""
+
+    @property
+    def mask_path(self) -> Path:
+        """Where the mask was read from."""
+
+
+class MaskedImages(Protocol):
+    """The images of a split; `data.dataset.InfraredDataset` is one."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Names in list order."""
+
+    def read(self, index: int) -> MaskedImage:
+        """Read one of them."""
+
+
 class DatasetPredictions:
     """Prediction files of any program for a split of a data set, whose rules say what the masks mean.
 
@@ -142,7 +172,7 @@ class DatasetPredictions:
         DatasetError: for missing files (the first named).
     """
 
-    def __init__(self, predictions_dir: Path, dataset: InfraredDataset) -> None:
+    def __init__(self, predictions_dir: Path, dataset: MaskedImages) -> None:
         self.ids = dataset.ids
         self._dataset = dataset
         self._predictions = _files_by_id(predictions_dir)

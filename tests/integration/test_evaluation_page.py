@@ -73,9 +73,9 @@ def test_commands_and_scripts_run_and_say_what_the_page_says(
 
 
 def test_page_names_every_file_of_the_report_folder(tmp_path: Path) -> None:
-    from samspl import evaluation_report
+    from samspl.evaluation import report
 
-    source = Path(evaluation_report.__file__).read_text(encoding="utf-8")
+    source = Path(report.__file__).read_text(encoding="utf-8")
     written = set(re.findall(r'folder / "([\w.]+)"', source))
     assert written == {"index.html", "images.csv", "targets.csv", "curve.csv"}
     assert all(f"| `{name}` |" in PAGE.read_text(encoding="utf-8") for name in written)

@@ -15,12 +15,12 @@ from samspl.errors import ConfigError
 
 if TYPE_CHECKING:
     from samspl.data.splits import Split
-    from samspl.evaluation import OnImage
-    from samspl.evaluation_report import WorstImage, WorstImages
-    from samspl.evaluation_result import EvaluationResult
+    from samspl.evaluation.processes import Processes
+    from samspl.evaluation.report import WorstImage, WorstImages
+    from samspl.evaluation.result import EvaluationResult
+    from samspl.evaluation.scoring import OnImage
     from samspl.metrics.pixel import Profile
     from samspl.predictions import DatasetPredictions, PredictionFiles
-    from samspl.processes import Processes
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def run(args: Any) -> int:
     """
     if args.compare:
         return _compare(args)
-    from samspl.processes import Processes
+    from samspl.evaluation.processes import Processes
 
     processes = Processes.of_environment()
     try:
@@ -252,7 +252,7 @@ def _watch(args: Any, places: range) -> "tuple[WorstImages, OnImage]":
     import numpy as np
 
     from samspl.draw import draw_comparison
-    from samspl.evaluation_report import WORST_IMAGES, WorstImages
+    from samspl.evaluation.report import WORST_IMAGES, WorstImages
     from samspl.imaging import write_image
 
     worst = WorstImages(places, WORST_IMAGES)
@@ -269,8 +269,8 @@ def _watch(args: Any, places: range) -> "tuple[WorstImages, OnImage]":
 
 def _publish(args: Any, shares: Sequence[Share]) -> None:
     """Print the table, and write what was asked for."""
-    from samspl.evaluation_report import threshold_advice, worst_of, write_report
-    from samspl.evaluation_result import merge_results
+    from samspl.evaluation.report import threshold_advice, worst_of, write_report
+    from samspl.evaluation.result import merge_results
     from samspl.report import Ends, evaluation_table, write_json
 
     result = merge_results([share.result for share in shares])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from samspl.evaluation import evaluate_predictions
-from samspl.evaluation_report import WorstImages, threshold_advice, worst_of, write_report
+from samspl.evaluation.report import WorstImages, threshold_advice, worst_of, write_report
 from samspl.metrics.curves import DEFAULT_THRESHOLDS, Curve, CurveCounts
 from samspl.predictions import PredictedSample
 

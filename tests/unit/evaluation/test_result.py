@@ -4,7 +4,7 @@ import torch
 
 from samspl.errors import DatasetError
 from samspl.evaluation import evaluate
-from samspl.evaluation_result import EvaluationResult, merge_results
+from samspl.evaluation.result import EvaluationResult, merge_results
 from samspl.predictions import PredictedSample
 from samspl.preprocess import Preprocess
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from samspl.draw import draw_comparison
-from samspl.evaluation import Sample
-from samspl.evaluation_result import EvaluationResult
+from samspl.evaluation.result import EvaluationResult
+from samspl.evaluation.scoring import Sample
 from samspl.html_report import Bin, Picture, render_page
 from samspl.metrics.curves import Curve, PdBin
 from samspl.metrics.suite import score

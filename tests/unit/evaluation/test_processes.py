@@ -1,7 +1,7 @@
 import pytest
 
 from samspl.errors import DatasetError
-from samspl.processes import Processes
+from samspl.evaluation.processes import Processes
 
 
 def test_one_process_without_torchrun_and_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from samspl.errors import DatasetError, SamsplError
-from samspl.evaluation_result import EvaluationResult, ProfileResult, TargetTable
+from samspl.evaluation.result import EvaluationResult, ProfileResult, TargetTable
 from samspl.imaging import resize
 from samspl.metrics.curves import PdFaCurve
 from samspl.metrics.pixel import PROFILES, Profile, check_profile
