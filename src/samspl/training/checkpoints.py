@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 LAST_FILE = "last.ckpt"
 PREVIOUS_FILE = "previous.ckpt"
+SAME_PRESS_S = 1.0
+"""Signals within this time are one press of Ctrl-C: torchrun passes on what its processes have had already."""
 _KEY = "samspl"
 _FREE = (
     "data_path",
@@ -183,6 +186,7 @@ class Checkpoints(Callback):
         self.identity = _identity(config, sha256, world_size)
         self._position = (0, 0)
         self._is_asked_to_stop = False
+        self._asked_at = 0.0
         self._handler_before: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -239,8 +243,10 @@ class Checkpoints(Callback):
 
     def _on_ctrl_c(self, number: int, frame: FrameType | None) -> None:
         if self._is_asked_to_stop:
-            raise Interrupted
-        self._is_asked_to_stop = True
+            if time.monotonic() > self._asked_at + SAME_PRESS_S:
+                raise Interrupted
+            return
+        self._is_asked_to_stop, self._asked_at = True, time.monotonic()
         if int(os.environ.get("RANK", "0")) == 0:
             logger.warning("stopping after this step (in validation: after it); Ctrl-C again stops at once")
 
