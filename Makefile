@@ -23,7 +23,7 @@ $(VENV)/.with-dev: $(VENV)/.with-train
 demo: $(VENV)/.with-train
 	rm -rf $(DEMO)
 	@echo "--- No weights are bundled yet: the demo draws scenes, trains a tiny network on them for a moment, and uses it."
-	$(BIN)/samspl data synth --out $(DEMO)/scenes --count 320 --size 64 --seed 1 --scr 8,20 -q
+	$(BIN)/samspl data synth --out $(DEMO)/scenes --count 260 --size 64 --seed 1 --scr 8,20 -q
 	$(BIN)/samspl train --config configs/demo.yaml --dataset $(DEMO)/scenes --save-dir $(DEMO)/train --threads 1
 	$(BIN)/samspl test --dataset $(DEMO)/scenes --weights $(DEMO)/train --overlays $(DEMO)/overlays -q
 	$(BIN)/samspl predict $(DEMO)/scenes/images --weights $(DEMO)/train --out $(DEMO)/predictions -q

@@ -1,4 +1,4 @@
-"""Who may import whom: lower parts of the package know nothing of higher ones, and parts side by side not of each other."""
+"""Who may import whom: lower parts of the package know nothing of higher ones, nor parts side by side of each other."""
 
 import ast
 from pathlib import Path

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from samspl.config import ModelConfig
 from samspl.models.decoder import PlainBottleneck, SelfPromptLearning, SpatialSemanticFusion
-from samspl.models.encoder import ConsultGuideKnowledgeAdaptation
+from samspl.models.encoder import ConsultationGenerator, ConsultGuideKnowledgeAdaptation
 
 Logits = tuple[Tensor, Tensor, Tensor]
 """Three maps (B, 1, H, W), finest first; the first is the prediction: target where it is > 0."""
@@ -44,8 +44,9 @@ class SAMSPL(nn.Module):
     def _lay_out_weights(self) -> None:
         """Channels last, as the maps are, so that convolutions need not reorder them."""
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for generator in self.encoder.consultations:
-            generator.use_planar_weights()
+        for module in self.modules():
+            if isinstance(module, ConsultationGenerator):
+                module.use_planar_weights()
 
     def forward(self, images: Tensor) -> Logits:
         """Detect.
