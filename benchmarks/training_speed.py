@@ -35,9 +35,12 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def build(variant: str, is_channels_last: bool) -> SAMSPL:
+SMALL = {"embed_dim": 16, "stages": (1, 2, 2), "global_blocks": (4,), "width": 32, "mlp_width": 64}
+
+
+def build(args: argparse.Namespace, is_channels_last: bool) -> SAMSPL:
     torch.manual_seed(0)
-    model = samspl.create_model(variant).train()
+    model = samspl.create_model(args.variant, **(SMALL if args.small else {})).train()
     model.freeze_trunk()
     return model.to(memory_format=torch.channels_last) if is_channels_last else model
 
@@ -63,7 +66,7 @@ def compare_speed(args: argparse.Namespace) -> None:
     (batch,) = batches(1, args.size, args.batch)
     a, b = torch.randn(2, MATMUL_SIDE, MATMUL_SIDE)
     gflop = GFLOP_AT_256 * (args.size / 256) ** 2
-    models = {name: build(args.variant, form[1]) for name, form in FORMS.items()}
+    models = {name: build(args, form[1]) for name, form in FORMS.items()}
     units: dict[str, list[float]] = {name: [] for name in FORMS}
     times: dict[str, list[float]] = {name: [] for name in FORMS}
     rates = []
@@ -91,13 +94,14 @@ def compare_curves(args: argparse.Namespace) -> None:
     data = batches(args.curves, args.size, args.batch)
     curves = {}
     for name in ("fp32", "bf16 channels-last"):
-        model = build(args.variant, FORMS[name][1])
+        model = build(args, FORMS[name][1])
         optimizer = make_optimizer(model.parameters(), config)
         curves[name] = []
         for batch in data:
             curves[name].append(step(model, batch, *FORMS[name]))
             optimizer.step()
-    print(f"{args.variant}, batch {args.batch} of {args.size} x {args.size}, Adan {args.lr:g}")
+    name = "small network" if args.small else args.variant
+    print(f"{name}, batch {args.batch} of {args.size} x {args.size}, Adan {args.lr:g}")
     print(f"{'step':>5} {'fp32':>10} {'bf16 channels-last':>20}")
     for index in range(0, args.curves, 5):
         means = [statistics.mean(curve[index : index + 5]) for curve in curves.values()]
@@ -112,6 +116,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--curves", type=int, default=0, help="steps of the loss curves; 0 measures speed")
+    parser.add_argument(
+        "--small", action="store_true", help="0.4 M parameters, for curves without bf16 instructions"
+    )
     parser.add_argument("--lr", type=float, default=1e-2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
