@@ -14,8 +14,8 @@ LAYERS = (
     ("models", "data", "metrics", "losses", "report", "draw", "predictions"),
     ("html_report",),
     ("checkpoint", "evaluation", "backends"),
-    ("inference", "export", "training"),
-    ("cli", "web"),
+    ("inference", "training"),
+    ("cli",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

@@ -1,1 +1,1 @@
-""""""
+"""From images to targets."""
