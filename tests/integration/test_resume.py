@@ -169,9 +169,12 @@ def test_broken_checkpoint_is_named_and_the_one_before_goes_on(tmp_path: Path) -
             train(tiny_config(root, run, **settings, resume="last"), progress=False)
     train(tiny_config(root, run, **settings, resume=str(run / "previous.ckpt")), progress=False)
     assert (run / "metrics.csv").read_text() == rows
+    begun_as = (run / "environment.json").read_text()
     (run / "last.ckpt").unlink()  # killed between two renames
     train(tiny_config(root, run, **settings, resume="last"), progress=False)
     assert (run / "metrics.csv").read_text() == rows
+    assert (run / "environment.json").read_text() == begun_as
+    assert yaml.safe_load((run / "config.yaml").read_text())["resume"] is None
 
 
 def test_full_disk_is_a_clear_error_and_the_previous_checkpoint_survives(

@@ -34,6 +34,7 @@ from samspl.training.module import FIGURES, Shown, TrainingModule
 
 logger = logging.getLogger(__name__)
 
+CONFIG_FILE = "config.yaml"
 TABLE_FILE = "metrics.csv"
 BLANK_EPOCHS = 5
 """Epochs in a row without any predicted foreground after which a run is called collapsed."""
@@ -63,7 +64,7 @@ def describe_run(config: TrainConfig, parts: Sequence[Part]) -> None:
     """
     folder = Path(config.save_dir)
     files = {
-        "config.yaml": yaml.safe_dump(config.to_dict(), sort_keys=False),
+        CONFIG_FILE: yaml.safe_dump({**config.to_dict(), "resume": None}, sort_keys=False),
         "environment.json": json.dumps(_environment(), indent=1),
         "splits/sha256.json": json.dumps(checksums(parts), indent=1),
     }

@@ -32,7 +32,7 @@ from samspl.preprocess import Preprocess
 from samspl.training.checkpoints import AtomicCheckpointIO, Checkpoints, Interrupted, find_resume
 from samspl.training.data import Part, check_stride, open_parts
 from samspl.training.module import TrainingModule
-from samspl.training.records import Progress, Records, checksums, describe_run, is_first_process
+from samspl.training.records import CONFIG_FILE, Progress, Records, checksums, describe_run, is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     assert preprocess.image_size is not None
     sha256 = checksums(parts)
     resume = find_resume(config, sha256, processes.count)
-    if is_first_process():
+    is_described = resume is not None and (Path(config.save_dir) / CONFIG_FILE).exists()
+    if is_first_process() and not is_described:  # what began the run is not overwritten
         describe_run(config, parts)
     loader = make_train_loader(
         [part.train for part in parts],
