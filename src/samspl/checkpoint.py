@@ -30,7 +30,7 @@ from samspl.models.weights import (
     load_exactly,
     read_tensors,
 )
-from samspl.postprocess import DEFAULT_THRESHOLD
+from samspl.postprocess import DEFAULT_THRESHOLD, check_threshold
 from samspl.preprocess import Preprocess
 
 logger = logging.getLogger(__name__)
@@ -164,13 +164,16 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def _from_ours(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Checkpoint:
     try:
         values = {key: json.loads(metadata[key]) for key in ("config", "preprocess", "threshold", "record")}
-        preprocess = values["preprocess"]
+        preprocess, record = values["preprocess"], values["record"]
+        if not isinstance(record, dict):
+            raise ValueError(f"record is {type(record).__name__}, expected named values")
+        check_threshold(float(values["threshold"]))
         return Checkpoint(
             config=ModelConfig.from_dict(values["config"]),
             state=tensors,
             preprocess=None if preprocess is None else Preprocess.from_dict(preprocess),
             threshold=float(values["threshold"]),
-            record=values["record"],
+            record=record,
             source=f"samspl weights {path}",
         )
     except (KeyError, TypeError, ValueError) as err:

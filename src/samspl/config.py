@@ -49,9 +49,7 @@ class TrunkConfig:
 
     def __post_init__(self) -> None:
         _as_tuples(self, "stages", "global_blocks", "window_sizes", "pos_embed_size")
-        for name in ("embed_dim", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        _check_counts(self, "embed_dim", "num_heads")
         if self.embed_dim % self.num_heads:
             raise ConfigError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         if not 1 <= len(self.stages) <= 4 or min(self.stages) < 1:
@@ -68,7 +66,10 @@ class TrunkConfig:
             if window % 2:  # the first block of the next stage pools these windows 2 x 2
                 raise ConfigError(f"window_sizes[{i}] is {window}; all but the last must be even")
         if outside := [i for i in self.global_blocks if not 0 <= i < sum(self.stages)]:
-            raise ConfigError(f"global_blocks {outside} lie outside the {sum(self.stages)} blocks of stages")
+            raise ConfigError(
+                f"global_blocks {outside} lie outside the {sum(self.stages)} blocks of stages "
+                "(change both together)"
+            )
         if len(self.pos_embed_size) != 2 or min(self.pos_embed_size) < 1:
             raise ConfigError(
                 f"pos_embed_size is {self.pos_embed_size}; expected height and width, at least 1"
@@ -104,7 +105,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _as_tuples(self, "stages", "global_blocks", "window_sizes", "pos_embed_size")
-        _ = self.trunk
+        _check_counts(self, "width", "mlp_width", "attention_floor", "squeeze_floor")
+        if not isinstance(self.use_sam_decoder, bool):
+            raise ConfigError(f"use_sam_decoder is {self.use_sam_decoder!r}; expected true or false")
+        _ = self.trunk  # checks its fields
         if self.embed_dim % 4:
             raise ConfigError(f"embed_dim is {self.embed_dim}; the CNN stem needs a multiple of 4")
         if len(self.stages) < 2:
@@ -117,9 +121,6 @@ class ModelConfig:
                 )
         if self.width < 16 or self.width % 16:
             raise ConfigError(f"width is {self.width}; 8 heads at half width need a multiple of 16")
-        for name in ("mlp_width", "attention_floor", "squeeze_floor"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     @property
     def trunk(self) -> TrunkConfig:
@@ -160,6 +161,13 @@ def to_plain(config: Any) -> dict[str, Any]:
         field.name: list(value) if isinstance(value := getattr(config, field.name), tuple) else value
         for field in dataclasses.fields(config)
     }
+
+
+def _check_counts(config: Any, *fields: str) -> None:
+    for name in fields:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least 1")
 
 
 def _as_tuples(config: Any, *fields: str) -> None:

@@ -55,13 +55,17 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         for field in ("mean", "std"):
-            object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
+            try:
+                object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
+            except (TypeError, ValueError) as err:
+                raise ConfigError(f"{field} is {getattr(self, field)!r}; expected a list of numbers") from err
             if len(getattr(self, field)) not in (1, 3):
                 raise ConfigError(f"{field} has {len(getattr(self, field))} values; expected 1 or 3")
-        if min(self.std) <= 0:
-            raise ConfigError(f"std is {self.std}; it must be positive")
-        if self.image_size is not None and self.image_size < 1:
-            raise ConfigError(f"image_size is {self.image_size}; expected a positive number or none")
+        if not np.isfinite((*self.mean, *self.std)).all() or min(self.std) <= 0:
+            raise ConfigError(f"mean is {self.mean} and std {self.std}; both must be finite, std must be positive")
+        size = self.image_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise ConfigError(f"image_size is {size!r}; expected a positive whole number or none")
         if self.normalise not in ("fixed", "frame"):
             raise ConfigError(f"normalise is {self.normalise!r}; expected 'fixed' or 'frame'")
 
@@ -92,7 +96,7 @@ class Preprocess:
             (values outside lie outside). With frame statistics: float32, zero mean and unit standard deviation,
             whatever the input (a constant frame gives zeros).
         Raises:
-            ImageError: for a wrong shape, no pixels, or values that are not finite.
+            ImageError: for a wrong shape, no pixels, or values that are not finite or too large to be mapped.
         """
         if image.ndim != 2 or image.size == 0:
             raise ImageError(
@@ -112,7 +116,14 @@ class Preprocess:
         if high <= low:  # nearly constant: percentiles say nothing, the full range does
             low, high = float(image.min()), float(image.max())
         scale = 255.0 / (high - low) if high > low else 0.0
-        return ((image.astype(np.float64) - low) * scale).astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = ((image.astype(np.float64) - low) * scale).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ImageError(
+                f"image holds values up to {np.abs(image).max():.3g}, far beyond the others ({low:.3g} to {high:.3g}); "
+                "replace its bad pixels before detection"
+            )
+        return values
 
     def to_channels(self, grey: np.ndarray) -> np.ndarray:
         """Second half: normalise (H, W) values of `to_byte_range` into (3, H, W) float32."""

@@ -77,6 +77,11 @@ def test_override_that_does_not_fit_lists_the_keys(written):
         ("preprocess", '{"std": [0]}'),
         ("threshold", '"x"'),
         ("record", None),
+        ("record", "[1, 2]"),
+        ("threshold", "7"),
+        ("preprocess", '{"image_size": 64.5}'),
+        ("preprocess", '{"std": [NaN]}'),
+        ("config", '{"use_sam_decoder": "no"}'),
     ],
 )
 def test_damaged_description_is_refused(written, key, value):

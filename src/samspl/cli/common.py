@@ -13,6 +13,8 @@ from samspl.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+_POSITIONALS = ("paths", "name", "file", "dir")
+
 
 def group_parser(description: str, example: str) -> ArgumentParser:
     """A parser for a command that only has actions."""
@@ -43,6 +45,33 @@ def published_spellings(argv: list[str]) -> list[str]:
         else word
         for word in argv
     ]
+
+
+def argument_sentence(message: str) -> str:
+    """The parser's complaint in the words of the command line.
+
+    Keys become flags (`predict.weights` is `--weights`), and a value that fits no type is named with the types.
+    """
+
+    def flags(names: str) -> str:
+        words = []
+        for name in names.split(", "):
+            key = name.rsplit(".", 1)[-1]
+            words.append(key.upper() if key in _POSITIONALS else f"--{key.replace('_', '-')}")
+        return ", ".join(words)
+
+    required = re.match(r"the following arguments are required: (.*)", message)
+    if required:
+        return f"missing {flags(required[1])}; see --help"
+    wrong = re.match(r'Parser key "([\w.]+)":', message)
+    if wrong:
+        types = list(dict.fromkeys(re.findall(r"Expected an? <class '(\w+)'>", message)))
+        expected = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+        value = re.search(r"(?:Got|Given) value: (.*)\Z", message, re.S)
+        wanted = " or ".join(expected[kind] for kind in types if kind in expected)
+        if wanted and value:
+            return f"{flags(wrong[1])} is {value[1].strip()!r}; expected {wanted}"
+    return message
 
 
 def set_up(args: Any) -> None:

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from samspl import __version__
 from samspl.cli import data, info, predict, test, train, weights
-from samspl.cli.common import command_parser, group_parser, published_spellings, set_up
+from samspl.cli.common import argument_sentence, command_parser, group_parser, published_spellings, set_up
 from samspl.errors import ConfigError, SamsplError
 
 COMMANDS = (predict, train, test, weights, data, info)
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as err:  # --help, --version and --print_config end so
         return int(err.code or 0)
     except ArgumentError as err:
-        return _fail(WRONG_USAGE, str(err.message if hasattr(err, "message") else err), debug, err)
+        return _fail(WRONG_USAGE, argument_sentence(str(err)), debug, err)
     except ConfigError as err:
         return _fail(WRONG_USAGE, str(err), debug, err)
     except SamsplError as err:
@@ -76,6 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `samspl ... | head`
         sys.stderr.close()
         return FAILED
+    except OSError as err:
+        text = f"{err.filename or 'a file'}: {err.strerror or err}; check the path and its permission"
+        return _fail(FAILED, text, debug, err)
     except Exception as err:
         text = f"unexpected {type(err).__name__}: {err} - a defect of samspl; run again with --debug and report it"
         return _fail(FAILED, text, debug, err)

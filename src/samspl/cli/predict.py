@@ -1,6 +1,6 @@
 """`samspl predict`: find targets in image files."""
 
-import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,6 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from samspl.errors import ConfigError, ImageError
-
-logger = logging.getLogger(__name__)
 
 NAME = "predict"
 HELP = "find targets in images"
@@ -59,6 +57,7 @@ def run(args: Any) -> int:
     from samspl.inference.detector import IMAGE_OUTPUTS, Detector
     from samspl.report import (
         PREDICTION_COLUMNS,
+        ImagePrediction,
         predictions_to_coco,
         predictions_to_json,
         predictions_to_rows,
@@ -71,28 +70,30 @@ def run(args: Any) -> int:
     detector = Detector(
         args.weights, args.device, threshold=args.threshold, preprocess=preprocess, min_area_px=args.min_area
     )
-    predictions, bad = [], []
+    predictions: list[ImagePrediction] = []
+    bad: list[str] = []
     pictures = [kind for kind in kinds if kind in IMAGE_OUTPUTS]
-    for path, name in progress_bar(args.quiet)(images, len(images)):
-        try:
-            result = detector.detect(path, name)
-        except ImageError as err:
-            bad.append(str(err))
-            continue
-        result.save(out, pictures)
-        predictions.append(result.prediction)
-    if "json" in kinds:
-        write_json(out / "predictions.json", predictions_to_json(predictions))
-    if "csv" in kinds:
-        write_csv(out / "predictions.csv", predictions_to_rows(predictions), PREDICTION_COLUMNS)
-    if "coco" in kinds:
-        write_json(out / "coco.json", predictions_to_coco(predictions))
+    try:
+        for path, name in progress_bar(args.quiet)(images, len(images)):
+            try:
+                result = detector.detect(path, name)
+            except ImageError as err:
+                bad.append(str(err))
+                continue
+            result.save(out, pictures)
+            predictions.append(result.prediction)
+    finally:  # what an interrupted run has found is kept too
+        if "json" in kinds:
+            write_json(out / "predictions.json", predictions_to_json(predictions))
+        if "csv" in kinds:
+            write_csv(out / "predictions.csv", predictions_to_rows(predictions), PREDICTION_COLUMNS)
+        if "coco" in kinds:
+            write_json(out / "coco.json", predictions_to_coco(predictions))
     for sentence in bad:
         print(f"samspl: error: {sentence}", file=sys.stderr)
     count = sum(len(p.targets) for p in predictions)
-    print(
-        f"{count} targets in {len(predictions)} images -> {out}" + (f" ({len(bad)} unusable)" if bad else "")
-    )
+    unusable = f" ({len(bad)} unusable)" if bad else ""
+    print(f"{count} targets in {len(predictions)} images -> {out}{unusable}")
     return 1 if bad else 0
 
 
@@ -104,23 +105,27 @@ def find_images(paths: list[str], recursive: bool) -> Iterator[tuple[Path, str]]
     """
     from samspl.imaging import IMAGE_SUFFIXES
 
+    files = [Path(given) for given in paths if Path(given).is_file()]
+    stems = {file.with_suffix("").name for file in files}
+    # frames of several sequences often have the same names: then the folders tell them apart
+    common = (
+        Path(os.path.commonpath([f.resolve().parent for f in files])) if len(stems) < len(files) else None
+    )
     seen: set[Path] = set()
     for given in paths:
         path = Path(given)
         if path.is_file():
-            found = [(path, path.name)]
+            found = [(path, path.resolve().relative_to(common).as_posix() if common else path.name)]
         elif path.is_dir():
-            files = path.rglob("*") if recursive else path.iterdir()
-            found = [
-                (f, f.relative_to(path).as_posix()) for f in sorted(files) if _is_image(f, IMAGE_SUFFIXES)
-            ]
+            inside = sorted(path.rglob("*") if recursive else path.iterdir())
+            found = [(f, f.relative_to(path).as_posix()) for f in inside if _is_image(f, IMAGE_SUFFIXES)]
             if not found:
                 deeper = "" if recursive else " (--recursive looks into its folders)"
                 raise ConfigError(f"folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}){deeper}")
         elif any(c in given for c in "*?["):
-            anchor = Path(path.anchor) if path.is_absolute() else Path()
-            pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else given
-            found = [(f, f.name) for f in sorted(anchor.glob(pattern)) if _is_image(f, IMAGE_SUFFIXES)]
+            fixed, pattern = _split_pattern(path)
+            matches = sorted(fixed.glob(pattern))
+            found = [(f, f.relative_to(fixed).as_posix()) for f in matches if _is_image(f, IMAGE_SUFFIXES)]
             if not found:
                 raise ConfigError(f"no image matches {given!r}; check the pattern")
         else:
@@ -129,6 +134,12 @@ def find_images(paths: list[str], recursive: bool) -> Iterator[tuple[Path, str]]
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file, name
+
+
+def _split_pattern(path: Path) -> tuple[Path, str]:
+    """The folder before the first part with a wildcard, and the rest."""
+    first = next(i for i, part in enumerate(path.parts) if any(c in part for c in "*?["))
+    return Path(*path.parts[:first]), Path(*path.parts[first:]).as_posix()
 
 
 def _is_image(path: Path, suffixes: tuple[str, ...]) -> bool:

@@ -147,11 +147,14 @@ class Detector:
             image, name = read_image(source), name or Path(source).name
         else:
             image, name = to_grey(_as_array(source)), name or "image"
+        where = source if isinstance(source, str | Path) else name
         try:
             prepared = self.preprocess(image)
+            prob = logits_to_prob(self._backend(prepared.values[None])[0, 0])
         except ImageError as err:
-            raise ImageError(f"{name}: {err}") from err
-        prob = logits_to_prob(self._backend(prepared.values[None])[0, 0])
+            raise ImageError(f"{where}: {err}") from err
+        except ValueError as err:  # of logits that are not finite
+            raise ImageError(f"{where}: {err}; check the values of the image, and the weights") from err
         prob = to_source_size(prob, prepared.geometry)
         mask = _without_small(prob_to_mask(prob, self.threshold), self.min_area_px)
         return Result(name, image, prob, mask, tuple(find_targets(mask, prob, image)))

@@ -48,8 +48,15 @@ def cache_dir() -> Path:
 
 
 def base_url() -> str:
-    """Where checkpoints come from: `SAMSPL_WEIGHTS_URL`, or Meta's server."""
-    return (os.environ.get("SAMSPL_WEIGHTS_URL") or BASE_URL).rstrip("/") + "/"
+    """Where checkpoints come from: `SAMSPL_WEIGHTS_URL`, or Meta's server.
+
+    Raises:
+        ConfigError: if the variable holds no address of the web.
+    """
+    url = os.environ.get("SAMSPL_WEIGHTS_URL") or BASE_URL
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"SAMSPL_WEIGHTS_URL is {url!r}; expected http://... or https://...")
+    return url.rstrip("/") + "/"
 
 
 def is_offline() -> bool:

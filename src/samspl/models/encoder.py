@@ -50,7 +50,7 @@ class ConsultGuideKnowledgeAdaptation(nn.Module):
         self.is_trunk_frozen = False
 
     def freeze_trunk(self) -> None:
-        """Keep the trunk's tensors and its eval mode fixed, whatever `train` is called with later."""
+        """Keep the trunk's tensors out of training and the trunk in eval mode, whatever `train` is told later."""
         self.is_trunk_frozen = True
         self.trunk.requires_grad_(False)
         self.trunk.eval()

@@ -24,10 +24,13 @@ def check_input(images: Tensor) -> None:
     """Refuse what the network cannot take.
 
     Raises:
-        ValueError: unless ``images`` is (B, 3, H, W) with H and W positive multiples of 32; names the size to pad to.
+        ValueError: unless ``images`` is (B, 3, H, W), B at least 1 and H and W multiples of 32; names the size to
+            pad to.
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected (batch, 3, height, width)")
+    if not images.shape[0]:
+        raise ValueError("images are an empty batch; give at least one")
     h, w = images.shape[2:]
     if h % INPUT_MULTIPLE or w % INPUT_MULTIPLE or not h or not w:
         up_h, up_w = (max(INPUT_MULTIPLE, -(-n // INPUT_MULTIPLE) * INPUT_MULTIPLE) for n in (h, w))

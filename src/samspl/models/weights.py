@@ -112,8 +112,11 @@ def read_tensors(path: Path) -> tuple[StateDict, dict[str, str]]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; expected weights as .safetensors, .pt or .pth")
-    with path.open("rb") as file:
-        head = file.read(9)
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as err:
+        raise CheckpointError(f"{path} cannot be read ({err.strerror}); check its permission") from err
     if head[8:9] == b"{":
         return _read_safetensors(path)
     if not head.startswith((b"PK\x03\x04", b"\x80")):
@@ -257,7 +260,7 @@ def infer_config(state: Mapping[str, Tensor]) -> ModelConfig:
             return ModelConfig(**{**config.to_dict(), "use_sam_decoder": use_sam_decoder})
     raise CheckpointError(
         f"no variant has embed_dim {patch.shape[0]} and {max(blocks) + 1} trunk blocks; "
-        f"known: {', '.join(VARIANTS)}; name the variant it was trained with"
+        f"known: {', '.join(VARIANTS)}; give the fields that differ, such as embed_dim and stages"
     )
 
 

@@ -116,3 +116,27 @@ def test_module_is_the_same_command():
     done = subprocess.run([sys.executable, "-m", "samspl", "--version"], capture_output=True, text=True)
     assert done.stdout.strip() == f"samspl {__version__}"
     assert main_module.INTERRUPTED == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["predict", "x"], "missing --weights"),
+        (["train", "--dataset", "x"], "missing --sam-weights"),
+        (["predict", "--weights", "w"], "missing PATHS"),
+        (["predict", "x", "--weights", "w", "--threshold", "abc"], "--threshold is 'abc'; expected a number"),
+        (["info", "--threads", "many"], "--threads is 'many'; expected a whole number"),
+    ],
+)
+def test_wrong_arguments_are_named_as_they_are_typed(words, sentence, capsys):
+    assert main(words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_unreadable_file_is_no_defect(monkeypatch, capsys):
+    def refused(args):
+        raise PermissionError(13, "Permission denied", "secret/file")
+
+    monkeypatch.setattr("samspl.cli.info.run", refused)
+    assert main(["info"]) == 1
+    assert "secret/file: Permission denied; check the path" in capsys.readouterr().err

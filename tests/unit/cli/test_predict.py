@@ -171,3 +171,52 @@ def test_weights_without_preprocessing_take_that_of_a_data_set(frames, tmp_path,
     assert "--dataset" in capsys.readouterr().err
     assert main([*words, "--out", str(tmp_path / "2"), "--dataset", "NUDT-SIRST"]) == 0
     assert read_image(tmp_path / "2" / "prob" / "a.tiff").shape == (40, 60)
+
+
+def test_sequences_with_the_same_frame_names_keep_their_folders(weights, tmp_path):
+    for folder in ("seq1", "seq2"):
+        write_image(tmp_path / folder / "0001.png", np.zeros((32, 32), np.uint8))
+    words = ["--weights", str(weights), "--save", "mask", "-q"]
+    expected = ["mask/seq1/0001.png", "mask/seq2/0001.png"]
+    for number, sources in enumerate(
+        ([str(tmp_path / "seq*" / "*.png")], [str(tmp_path / f / "0001.png") for f in ("seq1", "seq2")])
+    ):
+        out = tmp_path / f"out{number}"
+        assert main(["predict", *sources, *words, "--out", str(out)]) == 0
+        assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png")) == expected
+
+
+def test_interrupted_run_keeps_what_it_found(weights, frames, tmp_path, monkeypatch):
+    detect, done = Detector.detect, []
+
+    def interrupted(self, source, name=None):
+        if done:
+            raise KeyboardInterrupt
+        done.append(name)
+        return detect(self, source, name)
+
+    monkeypatch.setattr(Detector, "detect", interrupted)
+    out = tmp_path / "out"
+    assert main(["predict", str(frames), "--weights", str(weights), "--out", str(out), "-q"]) == 130
+    assert [entry["file"] for entry in json.loads((out / "predictions.json").read_text())] == done
+
+
+@pytest.mark.parametrize("value", [1e38, 3e36])
+def test_absurd_value_spoils_one_image_only(weights, frames, tmp_path, capsys, value):
+    bad = np.random.default_rng(1).random((64, 64)).astype(np.float32)
+    bad[3, 3] = value
+    write_image(frames / "0_hot.tiff", bad)
+    words = ["predict", str(frames), "--weights", str(weights), "--out", str(tmp_path / "o"), "-q"]
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert str(frames / "0_hot.tiff") in captured.err
+    assert "2 images" in captured.out
+
+
+def test_weights_that_are_not_finite_are_named_as_a_cause(frames, tmp_path, capsys):
+    state = fill(SAMSPL(NARROW)).state_dict()
+    state["heads.2.bias"] = torch.full_like(state["heads.2.bias"], float("nan"))
+    write_checkpoint(tmp_path / "nan.safetensors", Checkpoint(NARROW, state, Preprocess()))
+    words = ["predict", str(frames / "a.png"), "--weights", str(tmp_path / "nan.safetensors"), "-q"]
+    assert main([*words, "--out", str(tmp_path / "o")]) == 1
+    assert "and the weights" in capsys.readouterr().err

@@ -134,3 +134,10 @@ def test_published_sums_are_those_of_the_release():
 def test_meta_is_the_default_server(monkeypatch):
     monkeypatch.delenv("SAMSPL_WEIGHTS_URL", raising=False)
     assert download.base_url() == "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9/", "file:///tmp/"])
+def test_address_that_is_none_of_the_web_is_refused(monkeypatch, url):
+    monkeypatch.setenv("SAMSPL_WEIGHTS_URL", url)
+    with pytest.raises(ConfigError, match="SAMSPL_WEIGHTS_URL is .* expected http"):
+        fetch_sam_weights(NAME)

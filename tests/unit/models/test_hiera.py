@@ -85,6 +85,7 @@ def test_images_of_a_batch_do_not_mix():
         ((1, 1, 64, 64), r"shape \(1, 1, 64, 64\); expected \(batch, 3"),
         ((3, 64, 64), r"expected \(batch, 3, height, width\)"),
         ((1, 3, 0, 64), "pad to 32x64"),
+        ((0, 3, 64, 64), "empty batch"),
     ],
 )
 def test_wrong_input_is_refused_with_the_size_to_pad_to(shape, words):
