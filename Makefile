@@ -34,7 +34,7 @@ test: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 bench: $(VENV)/.with-train
 	$(BIN)/python benchmarks/network_speed.py
