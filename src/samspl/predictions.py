@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from samspl.errors import DatasetError
+from samspl.errors import DatasetError, ImageError
 from samspl.imaging import IMAGE_SUFFIXES, read_image, read_mask
 
 MASK_VALUE = 127
@@ -41,21 +41,6 @@ def _files_by_id(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read_prob(path: Path) -> np.ndarray:
-    values = read_image(path)
-    if values.dtype.kind == "f":
-        low, high = values.min(), values.max()
-        if not (low >= 0 and high <= 1):  # also false for NaN
-            raise DatasetError(
-                f"{path} holds values from {low} to {high}; expected probabilities within 0..1"
-            )
-        return values.astype(np.float32)
-    if values.min() < 0:
-        raise DatasetError(f"{path} holds negative values; expected a mask or probabilities")
-    largest = 1 if values.max() <= 1 else np.iinfo(values.dtype).max
-    return (values / largest).astype(np.float32)
-
-
 def _size(values: np.ndarray) -> str:
     return f"{values.shape[1]}x{values.shape[0]}"
 
@@ -69,21 +54,82 @@ def _require(files: Mapping[str, Path], ids: Sequence[str], what: str, folder: P
         )
 
 
-def _read_prob_of(path: Path, mask: np.ndarray, mask_path: Path) -> np.ndarray:
-    prob = _read_prob(path)
-    if prob.shape != mask.shape:
+class _Predictions:
+    """The prediction files of a folder; what integers mean is decided by all files of a type together.
+
+    One file alone cannot tell: the 8-bit map of an empty sky may hold 0 and 1, as a mask does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = _files_by_id(folder)
+        self._full_of: dict[np.dtype[Any], int] = {}
+
+    def read(self, name: str, mask: np.ndarray, mask_path: Path) -> np.ndarray:
+        """Probabilities of one image, (H, W) float32, which must have the size of its mask."""
+        path = self.files[name]
+        values = read_image(path)
+        if values.shape != mask.shape:
+            raise DatasetError(
+                f"{path} is {_size(values)}, its mask {mask_path} {_size(mask)}; expected the same size"
+            )
+        low, high = values.min(), values.max()
+        if values.dtype.kind == "f":
+            if not (low >= 0 and high <= 1):  # also false for NaN
+                raise DatasetError(
+                    f"{path} holds values from {low} to {high}; expected probabilities within 0..1"
+                )
+            return values.astype(np.float32)
+        if low < 0:
+            raise DatasetError(f"{path} holds negative values; expected a mask or probabilities")
+        if values.dtype not in self._full_of:
+            self._full_of[values.dtype] = self._find_full(values.dtype)
+        return (values / self._full_of[values.dtype]).astype(np.float32)
+
+    def _find_full(self, dtype: np.dtype[Any]) -> int:
+        """The value that means 1 in all files of an integer type; reads no more files than it takes."""
+        by_value: dict[int, Path] = {}  # of masks, the value of targets
+        largest, has_zero, many = 0, False, None
+        for path in self.files.values():
+            try:
+                values = read_image(path)
+            except ImageError:  # refused when it is its turn, if it is scored at all
+                continue
+            if values.dtype != dtype:
+                continue
+            low, high = int(values.min()), int(values.max())
+            largest, has_zero = max(largest, high), has_zero or low == 0
+            if ((values != 0) & (values != high)).any():
+                many = many or path
+            elif high:
+                by_value.setdefault(high, path)
+            if many is not None and (largest > 255 or dtype != np.uint16):
+                break
+        if many is None and len(by_value) < 2 and has_zero:
+            return largest or 1
+        if many is None and has_zero:
+            (first, a), (second, b) = list(by_value.items())[:2]
+            raise DatasetError(
+                f"{a} holds 0 and {first} alone, {b} 0 and {second}, so that they may be masks or probabilities; "
+                "write all masks with the same value, or probabilities as float files"
+            )
+        if dtype == np.uint8 or (dtype == np.uint16 and largest > 255):
+            return int(np.iinfo(dtype).max)
+        what = f"no value above {largest}" if dtype == np.uint16 else "more values than 0 and one other"
         raise DatasetError(
-            f"{path} is {_size(prob)}, its mask {mask_path} {_size(mask)}; expected the same size"
+            f"{many or self.folder} is one of the {dtype} files of its folder, which hold {what}, so that it is "
+            "unknown what value means 1; write probabilities as float files, or as 8-bit files from 0 to 255"
         )
-    return prob
 
 
 class PredictionFiles:
     """Prediction files of any program beside folders of true masks, found at once and read one by one.
 
     A prediction has the name of its mask, with or without NUAA-SIRST's ``_pixels0``; the suffix may differ.
-    Integer files are divided by the largest value of their type (files that hold only 0 and 1 are masks),
-    float files hold probabilities.
+    Float files hold probabilities. Integer files of one type are judged together, all that are in the folder: if
+    they hold 0 and one other value, the same in all, they are masks; else 8-bit values are divided by 255
+    and 16-bit ones by 65535. Refused are masks with different values, 16-bit files without a value above
+    255, and types that are wider or signed, unless they are masks.
 
     Args:
         predictions_dir: One file for each mask that is scored.
@@ -106,8 +152,8 @@ class PredictionFiles:
             raise DatasetError(f"{masks_dir} holds no mask files; expected images such as ID.png")
         self.ids = tuple(sorted(self._masks)) if ids is None else tuple(ids)
         _require(self._masks, self.ids, "images of the list have no mask", masks_dir)
-        self._predictions = _files_by_id(predictions_dir)
-        _require(self._predictions, self.ids, "masks have no prediction", predictions_dir)
+        self._predictions = _Predictions(predictions_dir)
+        _require(self._predictions.files, self.ids, "masks have no prediction", predictions_dir)
         self._images = None if images_dir is None else _files_by_id(images_dir)
         if self._images is not None and images_dir is not None:
             _require(self._images, self.ids, "masks have no image", images_dir)
@@ -119,13 +165,13 @@ class PredictionFiles:
         """Read one image's files.
 
         Raises:
-            DatasetError: for sizes that differ, or probabilities outside 0..1.
+            DatasetError: for sizes that differ, probabilities outside 0..1, or integers of unknown meaning.
             ImageError: for a file that cannot be read.
         """
         name = self.ids[index]
         grey = read_mask(self._masks[name])
         mask = grey >= MASK_VALUE if grey.max() > 1 else grey > 0
-        prob = _read_prob_of(self._predictions[name], mask, self._masks[name])
+        prob = self._predictions.read(name, mask, self._masks[name])
         if self._images is None:
             return PredictedSample(name, prob, mask, prob, has_image=False)
         return PredictedSample(name, read_image(self._images[name]), mask, prob)
@@ -175,8 +221,8 @@ class DatasetPredictions:
     def __init__(self, predictions_dir: Path, dataset: MaskedImages) -> None:
         self.ids = dataset.ids
         self._dataset = dataset
-        self._predictions = _files_by_id(predictions_dir)
-        _require(self._predictions, self.ids, "images have no prediction", predictions_dir)
+        self._predictions = _Predictions(predictions_dir)
+        _require(self._predictions.files, self.ids, "images have no prediction", predictions_dir)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -184,7 +230,7 @@ class DatasetPredictions:
     def read(self, index: int) -> PredictedSample:
         """Read one image with mask and prediction; raises as `PredictionFiles.read`."""
         pair = self._dataset.read(index)
-        prob = _read_prob_of(self._predictions[pair.id], pair.mask, pair.mask_path)
+        prob = self._predictions.read(pair.id, pair.mask, pair.mask_path)
         return PredictedSample(pair.id, pair.image, pair.mask, prob)
 
 

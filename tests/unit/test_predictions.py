@@ -167,3 +167,80 @@ def test_files_in_folders_of_folders_are_told_apart(tmp_path: Path) -> None:
     assert [s.id for s in read_predictions(tmp_path / "p", tmp_path / "m")] == ["a/x", "b/x"]
     with pytest.raises(DatasetError, match="first: x"):
         PredictionFiles(tmp_path / "p" / "a", tmp_path / "m" / "a", ids=["x"], images_dir=tmp_path / "m")
+
+
+def write_predictions(folder: Path, *arrays: np.ndarray) -> PredictionFiles:
+    """Each as NPY, which keeps every type, beside a true mask of a single pixel."""
+    (folder / "p").mkdir()
+    for i, values in enumerate(arrays):
+        write_image(folder / "m" / f"{i}.png", np.eye(*values.shape, dtype=bool))
+        np.save(folder / "p" / f"{i}.npy", values)
+    return PredictionFiles(folder / "p", folder / "m")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("value", [1, 127, 255])
+def test_masks_of_any_integer_type_and_value_are_masks(
+    tmp_path: Path, dtype: np.typing.DTypeLike, value: int
+) -> None:
+    truth = np.eye(8, dtype=bool)
+    if value > np.iinfo(dtype).max:
+        value = int(np.iinfo(dtype).max)
+    files = write_predictions(tmp_path, (truth * value).astype(dtype), np.zeros((8, 8), dtype))
+    np.testing.assert_array_equal(files.read(0).prob, truth)
+    assert not files.read(1).prob.any()
+    scores = score_folders(tmp_path / "p", tmp_path / "m").profiles["strict"].scores
+    assert (scores.precision, scores.recall) == (1.0, 0.5)  # the second mask is missed
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+def test_mask_of_0_and_255_in_a_16_bit_image_file_is_a_mask(tmp_path: Path, name: str) -> None:
+    mask = np.eye(8, dtype=bool)
+    write_image(tmp_path / "m" / "a.png", mask)
+    write_image(tmp_path / "p" / name, (mask * 255).astype(np.uint16))
+    assert score_folders(tmp_path / "p", tmp_path / "m").profiles["strict"].scores.iou == 1.0
+
+
+def test_quiet_probability_map_beside_a_loud_one_stays_quiet(tmp_path: Path) -> None:
+    quiet = np.eye(8, dtype=np.uint8)
+    loud = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    for i, order in enumerate(((quiet, loud), (loud, quiet))):
+        (tmp_path / str(i)).mkdir()
+        files = write_predictions(tmp_path / str(i), *order)
+        largest = sorted(float(files.read(k).prob.max()) for k in range(2))
+        assert largest == pytest.approx([1 / 255, 252 / 255])
+
+
+def test_files_that_are_not_scored_count_for_what_values_mean(tmp_path: Path) -> None:
+    write_predictions(tmp_path, np.eye(8, dtype=np.uint8), np.arange(64, dtype=np.uint8).reshape(8, 8))
+    files = PredictionFiles(tmp_path / "p", tmp_path / "m", ids=["0"])
+    assert files.read(0).prob.max() == pytest.approx(1 / 255)
+
+
+def test_16_bit_probabilities_are_divided_by_65535_in_quiet_files_too(tmp_path: Path) -> None:
+    files = write_predictions(
+        tmp_path, np.arange(64, dtype=np.uint16).reshape(8, 8), np.full((8, 8), 52428, np.uint16)
+    )
+    assert files.read(0).prob.max() == pytest.approx(63 / 65535)
+    assert files.read(1).prob.min() == pytest.approx(0.8)
+
+
+def test_a_constant_map_without_zero_is_no_mask(tmp_path: Path) -> None:
+    files = write_predictions(tmp_path, np.full((8, 8), 51, np.uint8))
+    np.testing.assert_allclose(files.read(0).prob, 0.2)
+
+
+def test_masks_of_different_values_are_refused(tmp_path: Path) -> None:
+    files = write_predictions(tmp_path, np.eye(8, dtype=np.uint8), np.eye(8, dtype=np.uint8) * 255)
+    with pytest.raises(DatasetError, match=r"0\.npy holds 0 and 1 alone, .*1\.npy 0 and 255.*same value"):
+        files.read(0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "words"),
+    [("uint16", 1, "no value above 63"), ("int32", 1000, "more values than"), ("int16", 100, "more values")],
+)
+def test_integers_of_unknown_scale_are_refused(tmp_path: Path, dtype: str, factor: int, words: str) -> None:
+    files = write_predictions(tmp_path, (np.arange(64).reshape(8, 8) * factor).astype(dtype))
+    with pytest.raises(DatasetError, match=rf"0\.npy .*{dtype} files.*{words}.*float files"):
+        files.read(0)

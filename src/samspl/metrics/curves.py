@@ -168,7 +168,7 @@ def count_curve(prob: np.ndarray, gt: np.ndarray, thresholds: np.ndarray) -> np.
     """Count one image at every threshold; the same counts as `prob_to_mask` and the `strict` profile at each.
 
     Args:
-        prob: (H, W) probabilities.
+        prob: (H, W) probabilities; a mask of booleans or of 0 and 1 will do.
         gt: (H, W) bool.
         thresholds: (K,) ascending, within 0..1.
     Returns:
@@ -177,6 +177,8 @@ def count_curve(prob: np.ndarray, gt: np.ndarray, thresholds: np.ndarray) -> np.
         ValueError: for sizes that differ or probabilities outside 0..1.
     """
     _require_prob(prob, gt)
+    if prob.dtype.kind != "f":  # thresholds of that type would all be 0 or True
+        prob = prob.astype(np.float32)
     count = len(thresholds)
     levels = np.asarray(thresholds).astype(prob.dtype)  # as prob_to_mask compares
     pixels = np.flatnonzero(prob > levels[0])

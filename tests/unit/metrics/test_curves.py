@@ -44,6 +44,17 @@ def test_curve_of_two_pixels_by_hand() -> None:
     assert CurveCounts(*counts[2]) == CurveCounts(0, 0, 1, 1, 0, 0, 0, 100)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float64])
+def test_mask_in_place_of_probabilities_is_the_same_at_every_threshold(dtype: np.typing.DTypeLike) -> None:
+    mask = np.zeros((10, 10), bool)
+    mask[2, 2] = mask[7, 7] = True
+    gt = mask.copy()
+    gt[7, 7] = False
+    counts = count_curve(mask.astype(dtype), gt, np.array([0.3, 0.7]))
+    for row in counts:
+        assert CurveCounts(*row) == CurveCounts(1, 2, 1, 1, 1, 1, 1, 100)
+
+
 @pytest.mark.parametrize("limit", [curves_module.STACK_LIMIT, 20_000, 1])
 def test_curve_equals_the_strict_score_at_every_threshold(
     limit: int, monkeypatch: pytest.MonkeyPatch
