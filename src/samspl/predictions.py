@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from samspl.errors import DatasetError, ImageError
+from samspl.errors import ConfigError, DatasetError, ImageError
 from samspl.imaging import IMAGE_SUFFIXES, read_image, read_mask
 
 MASK_VALUE = 127
@@ -30,7 +30,7 @@ class PredictedSample(NamedTuple):
 
 def _files_by_id(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is no folder; expected a folder of image files")
+        raise ConfigError(f"{folder} is no folder; expected a folder of image files")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -137,6 +137,7 @@ class PredictionFiles:
         images_dir: Images, for signal-to-clutter ratios; None: none.
         ids: Which masks are scored, in this order; None: all, by name.
     Raises:
+        ConfigError: for a folder that is none.
         DatasetError: for a folder without masks, or missing files (the first named).
     """
 
@@ -215,6 +216,7 @@ class DatasetPredictions:
         predictions_dir: One file for each image of the split, as `PredictionFiles` takes them.
         dataset: The split.
     Raises:
+        ConfigError: for a folder that is none.
         DatasetError: for missing files (the first named).
     """
 

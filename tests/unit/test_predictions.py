@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samspl.data.dataset import open_dataset
-from samspl.errors import DatasetError, ImageError
+from samspl.errors import ConfigError, DatasetError, ImageError
 from samspl.evaluation import EvaluationResult, evaluate_predictions
 from samspl.imaging import write_image
 from samspl.metrics import score
@@ -97,7 +97,7 @@ def test_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="holds no mask files"):
         score_folders(tmp_path / "empty", tmp_path / "empty")
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is no folder"):
         score_folders(tmp_path / "empty", tmp_path / "nowhere")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from samspl.data.specs import DatasetSpec, get_spec, list_specs
 from samspl.data.splits import Split, find_split
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError, DatasetError
 from samspl.imaging import IMAGE_SUFFIXES, read_image, read_mask, resize
 
 CACHE_BYTES = 2**30
@@ -66,15 +66,15 @@ def find_root(data_path: Path, spec: DatasetSpec) -> Path:
         data_path: Folder that holds one folder for each data set, or the data set's folder itself.
         spec: Its names are matched without regard to case; a root of its own goes before.
     Raises:
-        DatasetError: if there is no such folder.
+        ConfigError: if there is no such folder.
     """
     if spec.root is not None:
         if not spec.root.is_dir():
-            raise DatasetError(f"folder {spec.root} of data set {spec.name} does not exist; correct its path")
+            raise ConfigError(f"folder {spec.root} of data set {spec.name} does not exist; correct its path")
         return spec.root
     names = [name.lower() for name in (spec.name, *spec.aliases)]
     if not data_path.is_dir():
-        raise DatasetError(f"data path {data_path} does not exist; expected a folder that holds {spec.name}/")
+        raise ConfigError(f"data path {data_path} does not exist; expected a folder that holds {spec.name}/")
     by_name = {entry.name.lower(): entry for entry in sorted(data_path.iterdir()) if entry.is_dir()}
     for name in names:
         if name in by_name:
@@ -85,7 +85,7 @@ def find_root(data_path: Path, spec: DatasetSpec) -> Path:
     if folder in names or (has_images and folder not in others):
         return data_path
     there = ", ".join(entry.name for entry in list(by_name.values())[:8]) or "no folder"
-    raise DatasetError(f"data path {data_path} holds no folder {spec.name}; there is: {there}")
+    raise ConfigError(f"data path {data_path} holds no folder {spec.name}; there is: {there}")
 
 
 def _resolve(root: Path, patterns: Sequence[str], split: Split, what: str) -> list[Path]:
@@ -250,8 +250,8 @@ def open_dataset(
         split_set: Which set of lists, see `samspl.data.splits.find_split`.
         cache_bytes: Memory for decoded pairs.
     Raises:
-        ConfigError: for an unknown name.
-        DatasetError: if folder, list, images or masks are missing.
+        ConfigError: for an unknown name, split or set of lists, or a folder or list file that is not there.
+        DatasetError: if the data set lacks lists, images or masks.
     """
     spec = get_spec(name)
     root = find_root(Path(data_path), spec)

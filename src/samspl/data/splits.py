@@ -15,7 +15,7 @@ import numpy as np
 
 from samspl.data.duplicates import duplicate_groups
 from samspl.data.specs import DatasetSpec
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError, DatasetError
 from samspl.imaging import IMAGE_SUFFIXES, read_image
 
 VAL_FRACTION = 0.1
@@ -82,13 +82,14 @@ def read_list(path: Path) -> tuple[str, ...]:
     Returns:
         Ids in list order.
     Raises:
+        ConfigError: if there is no such file.
         DatasetError: if it cannot be read, is empty, repeats an id, or an id leads out of the data set's
             folder.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as err:
-        raise DatasetError(
+        raise ConfigError(
             f"split list {path} does not exist; give the path of a list, one id a line"
         ) from err
     except (OSError, UnicodeDecodeError) as err:
@@ -177,12 +178,13 @@ def find_split(root: Path, spec: DatasetSpec, split: str, split_set: str | None 
         split_set: ``root``, ``img_idx``, ``50_50``, ``idx_427`` or ``set_configs``; none takes the data set's
             default, or the first that is there.
     Raises:
-        DatasetError: if there is no such list; the sentence says what is there or how one is made.
+        ConfigError: for an unknown split, a list file that is not there, or an unknown set of lists.
+        DatasetError: if the data set lacks the list; the sentence says what is there or how one is made.
     """
     if split not in ("train", "val", "test"):
         path = Path(split)
         if not path.is_file() and path.suffix.lower() != ".txt" and len(path.parts) == 1:
-            raise DatasetError(f"split is {split!r}; expected train, val, test, or the path of a list")
+            raise ConfigError(f"split is {split!r}; expected train, val, test, or the path of a list")
         return Split(split, None, path, read_list(path))
     found = split_sets(root, spec)
     if not found:
@@ -193,7 +195,8 @@ def find_split(root: Path, spec: DatasetSpec, split: str, split_set: str | None 
     chosen = split_set or spec.split_set or next(iter(found))
     if chosen not in found:
         asked = "was asked for" if split_set else f"is the default of {spec.name}"
-        raise DatasetError(
+        error = ConfigError if split_set else DatasetError
+        raise error(
             f"{root} has no split set {chosen!r}, which {asked}; there is: {', '.join(found)} "
             "(choose with --split-set)"
         )

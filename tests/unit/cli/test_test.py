@@ -246,7 +246,6 @@ def failure(capsys: pytest.CaptureFixture[str], status: int) -> str:
         (lambda d: [(d / "m" / f"{n}.png").unlink() for n in "ab"], "holds no mask files"),
         (lambda d: (d / "list.txt").write_text(""), "holds no ids"),
         (lambda d: (d / "list.txt").write_text("other\n"), "1 of 1 images of the list have no mask"),
-        (lambda d: (d / "list.txt").unlink(), "does not exist"),
     ],
 )
 def test_prediction_files_that_cannot_be_scored_are_refused(tmp_path, capsys, break_it, sentence) -> None:
@@ -261,6 +260,38 @@ def test_prediction_files_that_cannot_be_scored_are_refused(tmp_path, capsys, br
     text = failure(capsys, score(*words))
     assert text.startswith("1:")
     assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["--data-path", "gone", "--dataset", "NUAA-SIRST"], 2, "data path gone does not exist"),
+        (["--data-path", "{folder}", "--dataset", "NUAA-SIRST"], 2, "holds no folder NUAA-SIRST"),
+        (["--split", "tets"], 2, "split is 'tets'; expected train, val, test"),
+        (["--split", "gone.txt"], 2, "split list gone.txt does not exist"),
+        (["--split-set", "img_idx"], 2, "no split set 'img_idx', which was asked for"),
+        (["--split", "{folder}/empty.txt"], 1, "holds no ids"),
+        (["--split", "{folder}/other.txt"], 1, "1 of 1 images listed in"),
+    ],
+)
+@pytest.mark.parametrize("source", ["weights", "predictions"])
+def test_wrong_options_end_with_two_and_wrong_content_with_one(
+    scenes, weights, predictions, tmp_path, capsys, source, words, status, sentence
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "other.txt").write_text("other\n")
+    words = [word.format(folder=tmp_path) for word in words]
+    what = str(weights if source == "weights" else predictions)
+    words = ["--dataset", str(scenes), *words, f"--{source}", what, "--device", "cpu", "-q"]
+    text = failure(capsys, main(["test", *words]))
+    assert text.startswith(f"{status}:")
+    assert sentence in text
+
+
+def test_list_of_prediction_files_that_is_missing_ends_with_two(scenes, predictions, capsys) -> None:
+    text = failure(capsys, score(predictions, scenes / "masks", "--split", "gone.txt"))
+    assert text.startswith("2:")
+    assert "gone.txt does not exist" in text
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.5, float("nan"), float("inf")])

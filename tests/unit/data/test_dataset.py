@@ -11,7 +11,7 @@ from PIL import Image
 from samspl.data.dataset import DecodeCache, InfraredDataset, Pair, find_files, find_root, open_dataset
 from samspl.data.specs import DatasetSpec, KnownDefect, get_spec
 from samspl.data.splits import Split
-from samspl.errors import DatasetError, ImageError
+from samspl.errors import ConfigError, DatasetError, ImageError
 from samspl.imaging import write_image
 
 SPEC = DatasetSpec(name="mine", aliases=("my-set",))
@@ -185,9 +185,9 @@ def test_data_path_with_images_is_the_data_set_unless_it_is_another_one(tmp_path
     (tmp_path / "some" / "images").mkdir(parents=True)
     (tmp_path / "NUAA-SIRST" / "images").mkdir(parents=True)
     assert find_root(tmp_path / "some", SPEC) == tmp_path / "some"
-    with pytest.raises(DatasetError, match=r"holds no folder mine; there is: images"):
+    with pytest.raises(ConfigError, match=r"holds no folder mine; there is: images"):
         find_root(tmp_path / "NUAA-SIRST", SPEC)
-    with pytest.raises(DatasetError, match="gone does not exist"):
+    with pytest.raises(ConfigError, match="gone does not exist"):
         find_root(tmp_path / "gone", SPEC)
 
 

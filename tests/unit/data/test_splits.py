@@ -10,7 +10,7 @@ from samspl.data.dataset import find_files
 from samspl.data.duplicates import duplicate_groups
 from samspl.data.specs import DatasetSpec, get_spec
 from samspl.data.splits import find_split, hold_out, read_list, split_sets
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError, DatasetError
 from samspl.imaging import read_image, write_image
 
 NUAA = get_spec("NUAA-SIRST")
@@ -58,7 +58,7 @@ def test_repeated_ids_are_refused_and_named(tmp_path: Path) -> None:
 def test_empty_missing_and_binary_lists_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"l\.txt holds no ids"):
         read_list(write(tmp_path / "l.txt", "\n \n"))
-    with pytest.raises(DatasetError, match=r"gone\.txt does not exist"):
+    with pytest.raises(ConfigError, match=r"gone\.txt does not exist"):
         read_list(tmp_path / "gone.txt")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(DatasetError, match=r"b\.txt cannot be read"):
@@ -105,7 +105,7 @@ def test_another_set_is_never_taken_in_silence_for_the_default(tmp_path: Path) -
     write(tmp_path / "idx_427" / "test.txt", "o\n")
     with pytest.raises(DatasetError, match=r"no split set 'img_idx'.*default of NUAA-SIRST.*idx_427"):
         find_split(tmp_path, NUAA, "test")
-    with pytest.raises(DatasetError, match=r"no split set '50_50', which was asked for.*idx_427"):
+    with pytest.raises(ConfigError, match=r"no split set '50_50', which was asked for.*idx_427"):
         find_split(tmp_path, NUAA, "test", "50_50")
 
 
@@ -124,9 +124,9 @@ def test_a_list_may_be_given_by_path(tmp_path: Path) -> None:
     path = write(tmp_path / "hard.txt", "z\ny\n")
     split = find_split(tmp_path, MINE, str(path))
     assert (split.ids, split.split_set, split.path) == (("z", "y"), None, path)
-    with pytest.raises(DatasetError, match="split is 'valid'; expected train, val, test"):
+    with pytest.raises(ConfigError, match="split is 'valid'; expected train, val, test"):
         find_split(tmp_path, MINE, "valid")
-    with pytest.raises(DatasetError, match=r"gone\.txt does not exist"):
+    with pytest.raises(ConfigError, match=r"gone\.txt does not exist"):
         find_split(tmp_path, MINE, "gone.txt")
 
 
