@@ -4,6 +4,7 @@ treated alike."""
 import csv
 import io
 import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from samspl.errors import SamsplError
+from samspl.errors import ConfigError, SamsplError
 from samspl.imaging import write_bytes
 from samspl.targets import Target, find_components, find_targets
 
@@ -155,22 +156,12 @@ def evaluation_cells(
     profiles: Mapping[str, Mapping[str, Any]] = result["profiles"]
     rows = [["", *profiles], ["size", *(_size(profile["image_size"]) for profile in profiles.values())]]
     for label, key, factor, form in FIGURE_ROWS:
-        cells = []
-        for name, profile in profiles.items():
-            cell = _figure(profile[key], factor, form)
-            if key == "pd":
-                cell = _with_count(cell, profile)
-            if intervals is not None and name in intervals:
-                low, high = (_figure(end, factor, form) for end in intervals[name][key])
-                cell += f" [{low}, {high}]"
-            cells.append(cell)
+        of = intervals or {}
+        cells = (_figure_cell(p, of.get(name, {}), key, factor, form) for name, p in profiles.items())
         rows.append([label, *cells])
     rows.append(["targets", *(str(profile["targets"]) for profile in profiles.values())])
     if all("false_alarms" in profile for profile in profiles.values()):
-        per_image = (
-            _figure(p["false_alarms"] / result["images"] if result["images"] else None, 1.0, "{:.3f}")
-            for p in profiles.values()
-        )
+        per_image = (_false_alarms_per_image(p, result["images"]) for p in profiles.values())
         rows.append(["false alarms per image", *per_image])
     if "empty_images" in profiles.get("strict", {}):
         left_out = (str(p["empty_images"]) if name == "strict" else "0" for name, p in profiles.items())
@@ -194,22 +185,24 @@ def comparison_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Markdown table of several evaluations, a row for each profile, with a warning where they differ.
 
     Args:
-        results: Name and `samspl test --json` object of each.
+        results: Name and `samspl test --json` object of each; figures have their intervals behind them where
+            the object holds them.
     Raises:
         ValueError: without results.
     """
     if not results:
         raise ValueError("no results to compare; expected at least one")
     header = ["result", "profile", "data set", "split", "size", "threshold", "images"]
-    header += [label for label, *_ in FIGURE_ROWS]
+    header += [*(label for label, *_ in FIGURE_ROWS), "false alarms per image"]
     rows = []
     for profile in dict.fromkeys(name for _, result in results for name in result["profiles"]):
         for name, result in results:
             scores = result["profiles"].get(profile)
             if scores is None:
                 continue
-            cells = [_figure(scores.get(key), factor, form) for _, key, factor, form in FIGURE_ROWS]
-            cells[-2] = _with_count(cells[-2], scores)
+            intervals = scores.get("intervals") or {}
+            cells = [_figure_cell(scores, intervals, *row[1:]) for row in FIGURE_ROWS]
+            cells.append(_false_alarms_per_image(scores, result["images"]))
             split = " ".join(str(result[key]) for key in ("split_set", "split") if result.get(key)) or "-"
             split += f" ({_short(result.get('split_sha256'))})"
             facts = [name, profile, _or_dash(result.get("dataset")), split, _size(scores["image_size"])]
@@ -280,6 +273,30 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def require_writable(path: Path, option: str, is_folder: bool = False) -> None:
+    """Try whether a result may be written, before hours of work are spent on it; nothing is left behind.
+
+    Args:
+        path: File, or folder, that will be written; missing folders on the way are no obstacle.
+        option: That named it, for the error.
+        is_folder: Whether it is a folder.
+    Raises:
+        ConfigError: naming what is in the way.
+    """
+    folder = path if is_folder else path.parent
+    try:
+        if path.exists() and path.is_dir() != is_folder:
+            is_what, expected = ("a file", "a folder") if is_folder else ("a folder", "a file")
+            raise ConfigError(f"{option} {path} is {is_what}; give the path of {expected}")
+        folder = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise ConfigError(
+            f"{option} {path} cannot be written ({folder}: {err.strerror or err}); give another path"
+        ) from err
+
+
 def _pixels_by_box(prediction: ImagePrediction) -> dict[tuple[int, int, int, int], np.ndarray]:
     """Flat pixel indices of each component; no two components share a box, since they would have to cross."""
     if prediction.mask is None or prediction.mask.shape != prediction.size_hw:
@@ -314,8 +331,22 @@ def _figure(value: float | None, factor: float, form: str) -> str:
     return "-" if value is None else form.format(value * factor)
 
 
-def _with_count(cell: str, scores: Mapping[str, Any]) -> str:
-    return f"{cell} ({scores['hits']}/{scores['targets']})"
+def _figure_cell(
+    scores: Mapping[str, Any], intervals: Mapping[str, Ends], key: str, factor: float, form: str
+) -> str:
+    """A figure, with the numbers behind Pd, and its interval if that is known."""
+    cell = _figure(scores[key], factor, form)
+    if key == "pd":
+        cell += f" ({scores['hits']}/{scores['targets']})"
+    if key in intervals:
+        low, high = (_figure(end, factor, form) for end in intervals[key])
+        cell += f" [{low}, {high}]"
+    return cell
+
+
+def _false_alarms_per_image(scores: Mapping[str, Any], images: int) -> str:
+    is_known = "false_alarms" in scores and images > 0
+    return _figure(scores["false_alarms"] / images if is_known else None, 1.0, "{:.3f}")
 
 
 def _size(image_size: int | None) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samspl.errors import SamsplError
+from samspl.errors import ConfigError, SamsplError
 from samspl.report import (
     PREDICTION_COLUMNS,
     ImagePrediction,
@@ -15,6 +15,7 @@ from samspl.report import (
     predictions_to_json,
     predictions_to_rows,
     read_result,
+    require_writable,
     write_csv,
     write_json,
 )
@@ -213,6 +214,22 @@ def test_comparison_warns_of_results_that_do_not_compare() -> None:
     assert "differ in data set." not in text
 
 
+def test_comparison_shows_false_alarms_per_image_and_intervals_that_are_known() -> None:
+    known = {"iou": [0.7, 0.8], "pd": [0.85, 0.95], "fa": [1e-6, 2e-5], "niou": [None, None]}
+    published = {**RESULT["profiles"]["published"], "intervals": known}
+    older = {key: value for key, value in published.items() if key not in ("intervals", "false_alarms")}
+    results = [
+        (name, RESULT | {"profiles": {"published": p}}) for name, p in (("a", published), ("b", older))
+    ]
+    header, a, b = cells_of(comparison_table(results))
+    at = {label: (a[i], b[i]) for i, label in enumerate(header)}
+    assert at["IoU"] == ("75.12 % [70.00 %, 80.00 %]", "75.12 %")
+    assert at["nIoU"] == ("70.00 % [-, -]", "70.00 %")
+    assert at["Pd"] == ("90.00 % (270/300) [85.00 %, 95.00 %]", "90.00 % (270/300)")
+    assert at["Fa"] == ("12.34e-6 [1.00e-6, 20.00e-6]", "12.34e-6")
+    assert at["false alarms per image"] == ("0.098", "-")  # 21 in 214 images
+
+
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         comparison_table([])
@@ -248,3 +265,31 @@ def test_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SamsplError, match="cannot be written"):
         write_json(tmp_path / "file" / "x.json", {})
+
+
+def test_place_to_write_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    for path, is_folder in ((tmp_path / "new" / "a.json", False), (tmp_path / "new" / "report", True)):
+        require_writable(path, "--out", is_folder)
+    require_writable(tmp_path, "--out", is_folder=True)
+    (tmp_path / "old.json").write_text("old")
+    require_writable(tmp_path / "old.json", "--json")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("old.json", "old")]
+
+
+def test_place_where_nothing_can_be_written_is_refused_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="--json .* is a folder; give the path of a file"):
+        require_writable(tmp_path, "--json")
+    with pytest.raises(ConfigError, match="--report .*file is a file; give the path of a folder"):
+        require_writable(tmp_path / "file", "--report", is_folder=True)
+    with pytest.raises(ConfigError, match=r"--json .*a\.json cannot be written \(.*file: Not a directory\)"):
+        require_writable(tmp_path / "file" / "below" / "a.json", "--json")
+
+
+def test_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(**_: object) -> None:  # the superuser, who may run this, is denied nothing
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", deny)
+    with pytest.raises(ConfigError, match=r"--json .*a\.json cannot be written \(.*Permission denied\)"):
+        require_writable(tmp_path / "a.json", "--json")

@@ -1,6 +1,5 @@
 """`samspl data`: what data sets are known, the data doctor, split lists, and synthetic scenes."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from samspl.cli.common import command_parser, progress_bar
-from samspl.errors import ConfigError, DatasetError
+from samspl.errors import ConfigError
 
 if TYPE_CHECKING:
     from samspl.data.specs import DatasetSpec
@@ -63,7 +62,7 @@ def run(args: Any) -> int:
     Returns:
         Exit status: 0, or 1 if the check found what stops training.
     Raises:
-        ConfigError: for a missing path or a value out of range.
+        ConfigError: for a missing path, a value out of range, or a report that cannot be written.
         SamsplError: if the work failed.
     """
     if args.action is None:
@@ -106,18 +105,14 @@ def _info(args: Any, quiet: bool) -> int:
 
 def _check(args: Any, quiet: bool) -> int:
     from samspl.data.check import check_dataset
+    from samspl.report import require_writable, write_json
 
     root, spec = _dataset(args.dir)
-    report = check_dataset(root, spec, progress_bar(quiet))
     if args.json:
-        path = Path(args.json)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-        except OSError as err:
-            raise DatasetError(
-                f"{path} cannot be written ({err.strerror}); choose another --json file"
-            ) from err
+        require_writable(Path(args.json), "--json")
+    report = check_dataset(root, spec, progress_bar(quiet), args.threads)
+    if args.json:
+        write_json(Path(args.json), report.to_dict())
     print(report.to_text())
     return 1 if report.fatal else 0
 

@@ -72,7 +72,7 @@ def run(args: Any) -> int:
     Returns:
         Exit status 0; so do processes beside process 0, which alone says what failed.
     Raises:
-        ConfigError: for options that do not go together, or missing paths.
+        ConfigError: for options that do not go together, missing paths, or output that cannot be written.
         SamsplError: if data or weights cannot be used.
     """
     if args.compare:
@@ -94,8 +94,9 @@ def run(args: Any) -> int:
 
 
 def _check(args: Any, processes: "Processes") -> "Sequence[Profile]":
-    """Refuse options that do not go together; returns the profiles."""
+    """Refuse options that do not go together, and output that cannot be written; returns the profiles."""
     from samspl.cli.common import existing
+    from samspl.report import require_writable
 
     if args.profile not in ("both", "published", "strict"):
         raise ConfigError(f"--profile is {args.profile!r}; known: both, published, strict")
@@ -123,6 +124,9 @@ def _check(args: Any, processes: "Processes") -> "Sequence[Profile]":
         raise ConfigError(
             f"samspl test needs --dataset and --weights (or --predictions and --masks); as in: {EXAMPLE}"
         )
+    for name, is_folder in (("json", False), ("report", True), ("overlays", True)):
+        if args[name]:
+            require_writable(Path(args[name]), f"--{name}", is_folder)
     return ("published", "strict") if args.profile == "both" else (args.profile,)
 
 

@@ -1,12 +1,14 @@
 """`samspl data`: output, files and exit status of its four actions."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from jsonargparse import ArgumentParser
 
 from samspl.cli import data
+from samspl.cli.main import main
 from samspl.errors import ConfigError, DatasetError
 
 
@@ -59,6 +61,32 @@ def test_check_gives_status_one_for_what_stops_training(
     out = capsys.readouterr().out
     assert "synth_00000.png" in out
     assert "training cannot start" in out
+
+
+def test_check_reads_with_the_threads_asked_for(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers: int) -> None:
+            pools.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr("samspl.data.check.ThreadPoolExecutor", Pool)
+    assert _run("check", str(scenes), "--threads", "3", "-q") == 0
+    assert pools == [3]
+
+
+def test_check_refuses_a_report_that_cannot_be_written_before_it_reads(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scenes / "file").write_text("")
+    (scenes / "images/synth_00000.png").write_bytes(b"")
+    capsys.readouterr()
+    for path in (scenes / "file" / "report.json", scenes):
+        assert main(["data", "check", str(scenes), "--json", str(path), "-q"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert f"--json {path}" in said.err
 
 
 def test_split_writes_lists_once(scenes: Path) -> None:

@@ -367,7 +367,18 @@ def test_file_that_is_no_result_is_refused(tmp_path, capsys) -> None:
     assert "a.json is no evaluation result" in text
 
 
-def test_report_that_cannot_be_written_is_an_error_of_ours(scenes, predictions, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("option", ["--json", "--report", "--overlays"])
+@pytest.mark.parametrize("source", ["weights", "predictions"])
+def test_output_that_cannot_be_written_is_refused_before_anything_is_read(
+    scenes, weights, predictions, tmp_path, capsys, monkeypatch, option, source
+) -> None:
+    def read_nothing(path: Path) -> np.ndarray:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr("samspl.data.dataset.read_image", read_nothing)
     (tmp_path / "file").write_text("")
-    status = score(predictions, scenes / "masks", "--report", str(tmp_path / "file" / "report"))
-    assert "cannot be written" in failure(capsys, status)
+    what = str(weights if source == "weights" else predictions)
+    out = str(tmp_path / "file" / "out")
+    text = failure(capsys, main(["test", "--dataset", str(scenes), f"--{source}", what, option, out, "-q"]))
+    assert text.startswith("2:")
+    assert f"{option} {out} cannot be written" in text
