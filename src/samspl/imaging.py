@@ -49,6 +49,7 @@ _PILLOW: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
 
+logger = logging.getLogger(__name__)
 # tifffile logs what it finds wrong in a file before it raises; said once, by the error, is enough. An
 # application that configures logging still gets these lines.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -58,7 +59,8 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     """One channel of an array that may have several.
 
     Args:
-        image: (H, W), or (H, W, C) with one, three (red, green, blue) or four (and alpha, ignored) channels.
+        image: (H, W), or (H, W, C) with one, two (grey, alpha), three (red, green, blue) or four (and alpha)
+            channels; alpha is ignored.
     Returns:
         (H, W) of the same type; ITU-R BT.601 luma, rounded for integers. Equal channels give exactly their
         value, and 8-bit colours what Pillow gives. Booleans become 0 and 255 (uint8).
@@ -75,12 +77,12 @@ def to_grey(image: np.ndarray) -> np.ndarray:
         image = image.astype(image.dtype.newbyteorder("="))
     if image.ndim == 2:
         return image
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4):
         raise ImageError(
             f"array has shape {image.shape}; expected (height, width), or (height, width, channels) "
-            "with 1, 3 or 4 channels"
+            "with 1 to 4 channels"
         )
-    if image.shape[2] == 1:
+    if image.shape[2] <= 2:
         return image[:, :, 0]
     if image.dtype in (np.uint8, np.uint16):
         red, green, blue = (image[:, :, c].astype(np.uint32) * np.uint32(_LUMA[c]) for c in range(3))
@@ -154,6 +156,8 @@ def _decode_tiff(file: BinaryIO) -> np.ndarray:
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
         _check_size(page.imagewidth, page.imagelength)
+        if len(tiff.pages) > 1:
+            logger.warning("%s has %d pages; only the first is read", file.name, len(tiff.pages))
         if page.imagedepth > 1:
             raise ImageError(f"TIFF holds a volume of {page.imagedepth} layers; expected a flat image")
         # tifffile fills strips and tiles that are not there with zeros
@@ -185,8 +189,6 @@ def _decode_tiff(file: BinaryIO) -> np.ndarray:
         image = image.astype(bool)
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         image = ~image if image.dtype.kind in "bu" else -image
-    if image.ndim == 3 and image.shape[2] == 2:  # grey and alpha
-        image = image[:, :, 0]
     return image
 
 
@@ -226,7 +228,8 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read one image file as one grey channel.
 
     Args:
-        path: PNG, JPEG, BMP, TIFF (first page) or NPY; (H, W), or colour with one, three or four channels.
+        path: PNG, JPEG, BMP, TIFF (first page, with a warning if there are more) or NPY; (H, W), or with one to
+            four channels.
     Returns:
         (H, W), writable, in the type stored: uint8, uint16, int32, float32, ... Colour and palette images
         become luma (see `to_grey`), alpha is ignored, 1-bit images become 0 and 255.
@@ -290,9 +293,11 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         finally:
             temporary.unlink(missing_ok=True)  # gone already if all went well
     except OSError as err:
-        raise ImageError(
-            f"{path} cannot be written ({err.strerror or err}); check space and permission"
-        ) from err
+        if blocking := next((parent for parent in path.parents if parent.is_file()), None):
+            advice = f"{blocking} is a file where a folder is needed; move it or write elsewhere"
+        else:
+            advice = f"{err.strerror or err}; check space and permission"
+        raise ImageError(f"{path} cannot be written: {advice}") from err
 
 
 def write_image(path: str | Path, array: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Reading, writing and resizing images."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -418,8 +419,12 @@ def test_folder_in_the_way_of_a_file_is_an_image_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"a\.png.*cannot be written"):
         write_image(tmp_path / "a.png", GREY8)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ImageError, match="cannot be written"):
-        write_image(tmp_path / "file" / "b.png", GREY8)
+    for name in ("b.png", "c/d/b.png"):
+        with pytest.raises(
+            ImageError, match=r"b\.png cannot be written: .*file is a file where a folder"
+        ) as err:
+            write_image(tmp_path / "file" / name, GREY8)
+        assert "space" not in str(err.value)
 
 
 def pillow(image: np.ndarray, size_hw: tuple[int, int], method: Image.Resampling) -> np.ndarray:
@@ -481,3 +486,27 @@ def test_bilinear_resize_of_a_flipped_image_is_the_flipped_resize() -> None:
 def test_resize_refuses_wrong_arguments(image: np.ndarray, size_hw: tuple[int, int], method: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         resize(image, size_hw, method)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_second_of_two_channels_is_alpha_and_ignored(tmp_path: Path, dtype: np.typing.DTypeLike) -> None:
+    grey = GREY8.astype(dtype)
+    two = np.dstack([grey, grey[::-1]])
+    np.testing.assert_array_equal(to_grey(two), grey)
+    np.save(tmp_path / "a.npy", two)
+    tifffile.imwrite(tmp_path / "a.tiff", two, photometric="minisblack", planarconfig="contig")
+    for name in ("a.npy", "a.tiff"):
+        np.testing.assert_array_equal(read_image(tmp_path / name), grey)
+
+
+def test_tiff_of_several_pages_is_read_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("samspl"), "propagate", True)  # commands turn it off
+    with tifffile.TiffWriter(tmp_path / "a.tiff") as tiff:
+        for page in (GREY16, GREY16 // 2, GREY16 // 3):
+            tiff.write(page, photometric="minisblack")
+    write_image(tmp_path / "b.tiff", GREY16)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tiff"), GREY16)
+    read_image(tmp_path / "b.tiff")
+    assert caplog.messages == [f"{tmp_path / 'a.tiff'} has 3 pages; only the first is read"]
