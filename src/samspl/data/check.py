@@ -2,7 +2,8 @@
 
 Severities: ``fatal`` stops training or makes its result worthless, ``mended`` is put right on reading and
 says how, ``note`` is worth knowing. A damaged file is fatal only if a split list names it, or if there is
-no list.
+no list. Duplicates across the train and test lists, exact ones too, are notes: published sets have them
+(NUAA-SIRST one near pair), and figures are taken on the lists as published; who makes new lists takes them out.
 """
 
 import itertools
@@ -353,6 +354,7 @@ def _check_duplicates(
         detail = f"{_likeness(pair)} {_relative(root, images[b])}"
         if across:
             detail += f"; one is for training, the other for testing in split set {', '.join(across)}"
+            detail += " (a note, as published sets have them; figures come out too good)"
         if pair.is_exact and first.mask_digest != second.mask_digest:
             detail += "; their masks differ"
         problems.append(Problem(kind, "note", _relative(root, images[a]), detail))

@@ -174,6 +174,9 @@ def test_copies_across_splits_are_told_from_copies_within(root: Path) -> None:
     assert "same pixels as images/d.png" in details["exact duplicate across splits"]
     assert all("masks differ" in detail for detail in details.values())
     assert not report.fatal
+    assert "published sets have them" in details["exact duplicate across splits"]
+    assert "published sets have them" not in details["exact duplicate"]
+    assert "published sets have them" in report.to_text()
 
 
 def test_noisy_copy_across_splits_is_a_near_duplicate(root: Path) -> None:
