@@ -5,15 +5,16 @@ Under torchrun the processes share the images; process 0 puts the parts together
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonargparse import ArgumentParser
 
-from samspl.errors import ConfigError
+from samspl.errors import ConfigError, SamsplError
 
 if TYPE_CHECKING:
+    from samspl.data.dataset import InfraredDataset, Pair
     from samspl.data.splits import Split
     from samspl.evaluation.processes import Processes
     from samspl.evaluation.report import WorstImage, WorstImages
@@ -38,6 +39,23 @@ class Share(NamedTuple):
     """Its own worst images; none without a report."""
     origin: dict[str, str | None]
     """dataset, split, split_set, split_sha256 and weights, as the result file has them."""
+
+
+class _Pairs:
+    """What reading processes are given: images by place; an error comes back whole, torch would wrap it."""
+
+    def __init__(self, dataset: "InfraredDataset") -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> "Pair | SamsplError":
+        try:
+            return self._dataset.read(index)
+        except SamsplError as err:
+            return err
+
+
+def _unchanged(pair: Any) -> Any:
+    return pair
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -209,7 +227,7 @@ def _score_weights(args: Any, profiles: "Sequence[Profile]", processes: "Process
     bar = progress_bar(args.quiet or processes.rank > 0)
     result = evaluate(
         TorchBackend(build_model(checkpoint), processes.device(args.device)),
-        bar((dataset.read(index) for index in own), len(own)),
+        bar(_read_ahead(dataset, own, args.workers), len(own)),
         preprocess,
         checkpoint.threshold if args.threshold is None else args.threshold,
         profiles,
@@ -219,6 +237,20 @@ def _score_weights(args: Any, profiles: "Sequence[Profile]", processes: "Process
         curve_thresholds=_curve_thresholds(args),
     )
     return Share(result, worst.draw(), origin)
+
+
+def _read_ahead(dataset: "InfraredDataset", own: range, workers: int) -> "Iterator[Pair]":
+    """The images at these places in order, read by as many processes while others are scored."""
+    from torch.utils.data import DataLoader
+
+    if not workers:
+        yield from map(dataset.read, own)
+        return
+    pairs: Any = _Pairs(dataset)  # torch knows a map-style data set by its method
+    for pair in DataLoader(pairs, batch_size=None, sampler=own, num_workers=workers, collate_fn=_unchanged):
+        if isinstance(pair, SamsplError):
+            raise pair
+        yield pair
 
 
 def _warn_of_training_images(split: "Split", record: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from samspl.backends import TorchBackend
 from samspl.checkpoint import Checkpoint, build_model, read_checkpoint, write_checkpoint
 from samspl.cli.main import main
 from samspl.config import ModelConfig
-from samspl.data.dataset import open_dataset
+from samspl.data.dataset import InfraredDataset, Pair, open_dataset
 from samspl.data.synthetic import write_dataset
 from samspl.evaluation import evaluate
 from samspl.imaging import read_mask, write_image
@@ -365,6 +366,37 @@ def test_file_that_is_no_result_is_refused(tmp_path, capsys) -> None:
     text = failure(capsys, main(["test", "--compare", str(tmp_path / "a.json")]))
     assert text.startswith("1:")
     assert "a.json is no evaluation result" in text
+
+
+def test_workers_read_the_images_and_change_nothing(scenes, weights, tmp_path, monkeypatch) -> None:
+    readers = tmp_path / "readers"
+    read = InfraredDataset.read
+
+    def read_and_sign(self: InfraredDataset, index: int) -> Pair:
+        with readers.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return read(self, index)
+
+    monkeypatch.setattr(InfraredDataset, "read", read_and_sign)
+    words = ["--dataset", str(scenes), "--weights", str(weights), "--device", "cpu", "-q"]
+    for workers in ("0", "2"):
+        out = str(tmp_path / f"{workers}.json")
+        assert main(["test", *words, "--workers", workers, "--json", out]) == 0
+    first, *others = readers.read_text().split()
+    assert first == str(os.getpid())
+    assert len(set(others[2:])) == 2
+    assert first not in others[2:]
+    assert (tmp_path / "0.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
+def test_damaged_image_that_a_worker_reads_is_refused_by_name(weights, tmp_path, capsys) -> None:
+    write_dataset(tmp_path / "data", 2, size_hw=(32, 32))
+    (name,) = (tmp_path / "data" / "test.txt").read_text().split()
+    (tmp_path / "data" / "images" / f"{name}.png").write_bytes(b"")
+    words = ["--dataset", str(tmp_path / "data"), "--weights", str(weights), "--device", "cpu", "-q"]
+    text = failure(capsys, main(["test", *words, "--workers", "1"]))
+    assert text.startswith("1:")
+    assert f"{name}.png: the file is empty" in text
 
 
 @pytest.mark.parametrize("option", ["--json", "--report", "--overlays"])
