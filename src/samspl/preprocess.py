@@ -61,10 +61,11 @@ class Preprocess:
                 raise ConfigError(f"{field} is {getattr(self, field)!r}; expected a list of numbers") from err
             if len(getattr(self, field)) not in (1, 3):
                 raise ConfigError(f"{field} has {len(getattr(self, field))} values; expected 1 or 3")
-        if not np.isfinite((*self.mean, *self.std)).all() or min(self.std) <= 0:
-            raise ConfigError(
-                f"mean is {self.mean} and std {self.std}; both must be finite, std must be positive"
-            )
+        for field in ("mean", "std"):
+            if not np.isfinite(getattr(self, field)).all():
+                raise ConfigError(f"{field} is {getattr(self, field)}; it must be finite")
+        if min(self.std) <= 0:
+            raise ConfigError(f"std is {self.std}; it must be positive")
         size = self.image_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise ConfigError(f"image_size is {size!r}; expected a positive whole number or none")
