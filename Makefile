@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+# --no-compile spares a third of the time of the install: Python compiles what is used when it is used
 
 .PHONY: demo test bench clean
 
@@ -12,11 +13,11 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.with-train: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[train]'
 	touch $@
 
 $(VENV)/.with-dev: $(VENV)/.with-train
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[train,dev]'
 	touch $@
 
 # One thread: more gain nothing on a network this small, and lose much where other work shares the cores
