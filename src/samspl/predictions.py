@@ -178,7 +178,7 @@ class PredictionFiles:
         return PredictedSample(name, read_image(self._images[name]), mask, prob)
 
 
-class MaskedImage(Protocol):
+class Sample(Protocol):
     """An image with its mask; `data.dataset.Pair` is one."""
 
     @property
@@ -192,6 +192,10 @@ class MaskedImage(Protocol):
     @property
     def mask(self) -> np.ndarray:
         """(H, W) bool."""
+
+
+class MaskedImage(Sample, Protocol):
+    """A sample whose mask lies in a file."""
 
     @property
     def mask_path(self) -> Path:

@@ -3,7 +3,8 @@
 from samspl.evaluation.processes import Processes
 from samspl.evaluation.report import write_report
 from samspl.evaluation.result import EvaluationResult, ImageRow, ProfileResult, TargetTable, merge_results
-from samspl.evaluation.scoring import Sample, evaluate, evaluate_predictions
+from samspl.evaluation.scoring import evaluate, evaluate_predictions
+from samspl.predictions import Sample
 
 __all__ = [
     "EvaluationResult",

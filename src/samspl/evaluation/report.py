@@ -10,10 +10,10 @@ import numpy as np
 
 from samspl.draw import draw_comparison
 from samspl.evaluation.result import EvaluationResult
-from samspl.evaluation.scoring import Sample
 from samspl.html_report import Bin, Picture, render_page
 from samspl.metrics.curves import Curve, PdBin
 from samspl.metrics.suite import score
+from samspl.predictions import Sample
 from samspl.report import Ends, evaluation_cells, evaluation_facts, write_csv, write_text
 
 WORST_IMAGES = 9

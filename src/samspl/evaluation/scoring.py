@@ -6,7 +6,7 @@ image's own size. Every back end comes through here, so that all are judged by t
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,29 +25,12 @@ from samspl.postprocess import (
     prob_to_mask,
     to_source_size,
 )
-from samspl.predictions import PredictedSample
+from samspl.predictions import PredictedSample, Sample
 from samspl.preprocess import Prepared, Preprocess
 from samspl.targets import find_targets
 
 MaskResize = Literal["nearest", "bilinear_positive"]
 """How masks come to the evaluation size: nearest, or (NUDT-SIRST) bilinear and then everything above 0."""
-
-
-class Sample(Protocol):
-    """An image with its mask; `data.dataset.Pair` is one."""
-
-    @property
-    def id(self) -> str:
-        """Name in the split list."""
-
-    @property
-    def image(self) -> np.ndarray:
-        """(H, W) of any type."""
-
-    @property
-    def mask(self) -> np.ndarray:
-        """(H, W) bool."""
-
 
 Predict = Callable[[torch.Tensor], Any]
 """(B, 3, H, W) float32 -> logits (B, 1, H, W), tensor or array; of a tuple the first entry counts (finest

@@ -177,6 +177,8 @@ def _as_array(source: np.ndarray | Image.Image) -> np.ndarray:
 
 
 def _without_small(mask: np.ndarray, min_area_px: int) -> np.ndarray:
+    if min_area_px == 1:
+        return mask
     found = find_components(mask)
     mask = mask.copy()
     mask.flat[found.pixels[found.area_px[found.labels] < min_area_px]] = False

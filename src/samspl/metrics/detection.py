@@ -6,13 +6,21 @@ image, so that a false alarm as large as a hit is not counted. `strict` matches 
 component false if it was not matched.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torchmetrics import Metric
 
-from samspl.metrics.pixel import Masks, Profile, add_up, check_profile, iter_pairs, or_none, ratio
+from samspl.metrics.pixel import (
+    Masks,
+    Profile,
+    TallyMetric,
+    add_up,
+    check_profile,
+    iter_pairs,
+    or_none,
+    ratio,
+)
 from samspl.targets import (
     MATCH_DISTANCE_PX,
     Components,
@@ -122,40 +130,20 @@ def _totals(pred: Masks, gt: Masks, profile: Profile) -> np.ndarray:
     return add_up((count_targets(p, t, profile) for p, t in iter_pairs(pred, gt)), len(TargetCounts._fields))
 
 
-class DetectionMetric(Metric):
-    """Base of the detection metrics: integer counts that sum over batches and processes."""
+class DetectionMetric(TallyMetric):
+    """Base of the detection metrics."""
 
-    full_state_update = False
-    is_differentiable = False
+    fields = TargetCounts._fields
     figure: str
     """Which of `detection_figures`."""
-
-    def __init__(self, profile: Profile = "strict", **kwargs: Any) -> None:
-        """Start at zero; further arguments go to `torchmetrics.Metric`."""
-        check_profile(profile)
-        super().__init__(**kwargs)
-        self.profile: Profile = profile
-        # Named by profile: a MetricCollection updates metrics whose states are alike after the first batch
-        # only once.
-        self._state = f"{profile}_totals"
-        self.add_state(
-            self._state, torch.zeros(len(TargetCounts._fields), dtype=torch.int64), dist_reduce_fx="sum"
-        )
-
-    @property
-    def totals(self) -> torch.Tensor:
-        """(5,) int64, the fields of `TargetCounts`."""
-        return getattr(self, self._state)
-
-    def update(self, pred: Masks, gt: Masks) -> None:
-        """Add images; see `iter_pairs`."""
-        new = torch.from_numpy(_totals(pred, gt, self.profile)).to(self.totals.device)
-        setattr(self, self._state, self.totals + new)
 
     def compute(self) -> torch.Tensor:
         """The figure as a float64 scalar on the CPU; NaN where undefined."""
         value = detection_figures(self.totals.cpu().numpy())[self.figure]
         return torch.tensor(float(value), dtype=torch.float64)
+
+    def _count(self, pred: Masks, gt: Masks) -> np.ndarray:
+        return _totals(pred, gt, self.profile)
 
 
 class Pd(DetectionMetric):

@@ -182,39 +182,61 @@ def f1(pred: Masks, gt: Masks) -> float | None:
 
 
 def _figure(name: str, pred: Masks, gt: Masks, profile: Profile = "strict") -> float | None:
-    totals = add_up((count_pixels(p, t) for p, t in iter_pairs(pred, gt)), len(PixelCounts._fields))
-    return or_none(pixel_figures(totals, profile)[name])
+    return or_none(pixel_figures(_totals(pred, gt), profile)[name])
 
 
-class PixelMetric(Metric):
-    """Base of the pixel metrics: integer counts that sum over batches and processes."""
+def _totals(pred: Masks, gt: Masks) -> np.ndarray:
+    return add_up((count_pixels(p, t) for p, t in iter_pairs(pred, gt)), len(PixelCounts._fields))
+
+
+class TallyMetric(Metric):
+    """Base of the metrics here: whole numbers that sum over batches and processes."""
 
     full_state_update = False
     is_differentiable = False
-    higher_is_better = True
-    figure: str
-    """Which of `pixel_figures`."""
-    totals: torch.Tensor
-    """(6,) int64, the fields of `PixelCounts`."""
+    fields: tuple[str, ...]
+    """What is counted, in the order of `totals`."""
 
     def __init__(self, profile: Profile = "strict", **kwargs: Any) -> None:
         """Start at zero; further arguments go to `torchmetrics.Metric`."""
         check_profile(profile)
         super().__init__(**kwargs)
         self.profile: Profile = profile
-        self.add_state(
-            "totals", torch.zeros(len(PixelCounts._fields), dtype=torch.int64), dist_reduce_fx="sum"
-        )
+        # Named by profile: a MetricCollection updates metrics whose states are alike after the first batch
+        # only once.
+        self._state = f"{profile}_totals"
+        self.add_state(self._state, torch.zeros(len(self.fields), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def totals(self) -> torch.Tensor:
+        """(n,) int64, `fields` in order."""
+        return getattr(self, self._state)
 
     def update(self, pred: Masks, gt: Masks) -> None:
         """Add images; see `iter_pairs`."""
-        sums = add_up((count_pixels(p, t) for p, t in iter_pairs(pred, gt)), len(PixelCounts._fields))
-        self.totals += torch.from_numpy(sums).to(self.totals.device)
+        new = torch.from_numpy(self._count(pred, gt)).to(self.totals.device)
+        setattr(self, self._state, self.totals + new)
+
+    def _count(self, pred: Masks, gt: Masks) -> np.ndarray:
+        """(n,) int64, `fields` of these images."""
+        raise NotImplementedError
+
+
+class PixelMetric(TallyMetric):
+    """Base of the pixel metrics."""
+
+    higher_is_better = True
+    fields = PixelCounts._fields
+    figure: str
+    """Which of `pixel_figures`."""
 
     def compute(self) -> torch.Tensor:
         """The figure as a float64 scalar on the CPU; NaN where undefined."""
         value = pixel_figures(self.totals.cpu().numpy(), self.profile)[self.figure]
         return torch.tensor(float(value), dtype=torch.float64)
+
+    def _count(self, pred: Masks, gt: Masks) -> np.ndarray:
+        return _totals(pred, gt)
 
 
 class IoU(PixelMetric):

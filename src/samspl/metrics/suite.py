@@ -3,14 +3,13 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torchmetrics import Metric
 
 from samspl.metrics.detection import TargetCounts, count_components, detection_figures
 from samspl.metrics.pixel import (
     Masks,
     PixelCounts,
     Profile,
+    TallyMetric,
     add_up,
     check_profile,
     counts_of_image,
@@ -160,33 +159,15 @@ def _totals(pred: Masks, gt: Masks, profile: Profile) -> np.ndarray:
     return add_up((count_image(p, t, profile) for p, t in iter_pairs(pred, gt)), len(COUNT_FIELDS))
 
 
-class DetectionSuite(Metric):
+class DetectionSuite(TallyMetric):
     """`score` as a torchmetric: integer counts that sum, so that any number of processes gives the figures
     of one."""
 
-    full_state_update = False
-    is_differentiable = False
-
-    def __init__(self, profile: Profile = "strict", **kwargs: Any) -> None:
-        """Start at zero; further arguments go to `torchmetrics.Metric`."""
-        check_profile(profile)
-        super().__init__(**kwargs)
-        self.profile: Profile = profile
-        # Named by profile: a MetricCollection updates metrics whose states are alike after the first batch
-        # only once.
-        self._state = f"{profile}_totals"
-        self.add_state(self._state, torch.zeros(len(COUNT_FIELDS), dtype=torch.int64), dist_reduce_fx="sum")
-
-    @property
-    def totals(self) -> torch.Tensor:
-        """(11,) int64, `COUNT_FIELDS` in order."""
-        return getattr(self, self._state)
-
-    def update(self, pred: Masks, gt: Masks) -> None:
-        """Add images; see `score`."""
-        new = torch.from_numpy(_totals(pred, gt, self.profile)).to(self.totals.device)
-        setattr(self, self._state, self.totals + new)
+    fields = COUNT_FIELDS
 
     def compute(self) -> Scores:
         """Scores of all images so far, of all processes."""
         return scores_from_counts(self.totals.cpu().numpy(), self.profile)
+
+    def _count(self, pred: Masks, gt: Masks) -> np.ndarray:
+        return _totals(pred, gt, self.profile)
