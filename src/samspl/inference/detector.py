@@ -1,83 +1,24 @@
 """The detector: one call from an image to targets at the image's own size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Literal, overload
 
 import numpy as np
 from PIL import Image
 
 from samspl.backends import TorchBackend
 from samspl.checkpoint import build_model, read_checkpoint
-from samspl.draw import draw_targets
 from samspl.errors import CheckpointError, ConfigError, ImageError
-from samspl.imaging import read_image, to_grey, write_image
+from samspl.imaging import read_image, to_grey
+from samspl.inference.result import IMAGE_OUTPUTS as IMAGE_OUTPUTS
+from samspl.inference.result import Result as Result
 from samspl.postprocess import check_threshold, logits_to_prob, prob_to_mask, to_source_size
 from samspl.preprocess import Preprocess
-from samspl.report import ImagePrediction, predictions_to_json, write_json
-from samspl.targets import Target, find_components, find_targets
+from samspl.targets import find_components, find_targets
 
 Source = str | Path | np.ndarray | Image.Image
 """A path, an (H, W) or (H, W, C) array of any bit depth, or a PIL image."""
-IMAGE_OUTPUTS = ("mask", "overlay", "prob")
-"""Pictures that a result can be saved as."""
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What was found in one image, at the size of the image."""
-
-    name: str
-    """Relative name of the image, or `image` for an array."""
-    image: np.ndarray = field(repr=False)
-    """(H, W), grey, type as it came."""
-    prob: np.ndarray = field(repr=False)
-    """(H, W) float32 in 0..1."""
-    mask: np.ndarray = field(repr=False)
-    """(H, W) bool."""
-    targets: tuple[Target, ...]
-    """In scan order."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON: file, size (width, height), targets."""
-        return predictions_to_json([self.prediction])[0]
-
-    @property
-    def prediction(self) -> ImagePrediction:
-        """For `samspl.report`."""
-        height, width = self.mask.shape
-        return ImagePrediction(self.name, (height, width), self.targets, self.mask)
-
-    def draw(self) -> Image.Image:
-        """The image with its targets marked, RGB."""
-        return draw_targets(self.image, self.targets)
-
-    def save(self, out: str | Path, kinds: Sequence[str] = ("mask", "overlay", "json")) -> list[Path]:
-        """Write files below a folder: `mask/NAME.png`, `overlay/NAME.png`, `prob/NAME.tiff`, `NAME.json`.
-
-        Raises:
-            ValueError: for an unknown kind.
-            SamsplError: if a file cannot be written.
-        """
-        out, name = Path(out), Path(self.name)
-        paths = []
-        for kind in kinds:
-            path = out / kind / name.with_suffix(".tiff" if kind == "prob" else ".png")
-            match kind:
-                case "mask":
-                    write_image(path, self.mask)
-                case "overlay":
-                    write_image(path, np.asarray(self.draw()))
-                case "prob":
-                    write_image(path, self.prob)
-                case "json":
-                    path = out / name.with_suffix(".json")
-                    write_json(path, self.to_dict())
-                case _:
-                    raise ValueError(f"unknown kind {kind!r}; known: {', '.join(IMAGE_OUTPUTS)}, json")
-            paths.append(path)
-        return paths
 
 
 class Detector:
@@ -85,26 +26,28 @@ class Detector:
 
     def __init__(
         self,
-        weights: str | Path,
+        weights: str | Path = "nano",
         device: str = "auto",
         backend: str = "torch",
         threshold: float | None = None,
         preprocess: Preprocess | None = None,
         min_area_px: int = 1,
+        tile: int | Literal["auto"] = "auto",
     ) -> None:
         """Load a network.
 
         Args:
-            weights: Weights file or training folder.
+            weights: Bundled name, weights file or training folder.
             device: `auto`, `cpu`, `cuda:N` or `mps`.
             backend: `torch`.
             threshold: Probability above which a pixel is target; None takes the checkpoint's.
             preprocess: Needed for files that hold none (the authors'), taken instead of the file's otherwise.
             min_area_px: Smaller targets are dropped from mask and list.
+            tile: Side of the tiles that larger frames are cut into.
         Raises:
             ConfigError: for a missing file or an unknown device or backend.
             CheckpointError: for an unusable file, or one without preprocessing when none is given.
-            ValueError: for a threshold outside 0..1.
+            ValueError: for a threshold outside 0..1, an area below 1, or a tile that is no multiple of 32.
         """
         if backend != "torch":
             raise ConfigError(f"unknown backend {backend!r}; known: torch")
@@ -147,15 +90,53 @@ class Detector:
             image, name = read_image(source), name or Path(source).name
         else:
             image, name = to_grey(_as_array(source)), name or "image"
-        where = source if isinstance(source, str | Path) else name
-        try:
-            prepared = self.preprocess(image)
-            prob = logits_to_prob(self._backend(prepared.values[None])[0, 0])
-        except ImageError as err:
-            raise ImageError(f"{where}: {err}") from err
-        except ValueError as err:  # of logits that are not finite
-            raise ImageError(f"{where}: {err}; check the values of the image, and the weights") from err
-        prob = to_source_size(prob, prepared.geometry)
+        where = str(source) if isinstance(source, str | Path) else name
+        prob = self._probabilities([image], [where])[0]
+        return self._result(name, image, prob)
+
+    def detect_many(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[Result]:
+        """Find targets in several images; those of equal size are run as one batch.
+
+        Args:
+            images: Grey, each (H, W) of any integer or float type.
+            names: How the results, and errors, call them.
+        Returns:
+            One result an image, in order.
+        Raises:
+            ImageError: for the first image that cannot be used, by name; there are no results then.
+            ValueError: unless there are as many names as images.
+        """
+        if len(images) != len(names):
+            raise ValueError(
+                f"got {len(images)} images and {len(names)} names; expected a name for each image"
+            )
+        probs = self._probabilities(images, names)
+        return [self._result(n, image, prob) for n, image, prob in zip(names, images, probs, strict=True)]
+
+    def _probabilities(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+        """Maps at the images' own sizes, (H, W) float32 each."""
+        prepared = []
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, (image, name) in enumerate(zip(images, names, strict=True)):
+            try:
+                prepared.append(self.preprocess(image))
+            except ImageError as err:
+                raise ImageError(f"{name}: {err}") from err
+            by_size.setdefault(prepared[i].values.shape, []).append(i)
+        probs: dict[int, np.ndarray] = {}
+        for group in by_size.values():
+            logits = self._backend(np.stack([prepared[i].values for i in group]))
+            for i, own in zip(group, logits, strict=True):
+                try:
+                    prob = logits_to_prob(own[0])
+                except ValueError as err:  # not finite
+                    raise ImageError(
+                        f"{names[i]}: {err}; check the values of the image, and the weights"
+                    ) from err
+                probs[i] = to_source_size(prob, prepared[i].geometry)
+        return [probs[i] for i in range(len(images))]
+
+    def _result(self, name: str, image: np.ndarray, prob: np.ndarray) -> Result:
         mask = _without_small(prob_to_mask(prob, self.threshold), self.min_area_px)
         return Result(name, image, prob, mask, tuple(find_targets(mask, prob, image)))
 

@@ -74,6 +74,33 @@ def test_list_gives_a_list_and_names_are_kept(detector, tmp_path):
     assert detector([]) == []
 
 
+def test_many_images_of_mixed_sizes_give_the_results_of_each(detector):
+    images = [frame(50, 70), frame(64, 64), frame(50, 70) // 2, frame(1, 9)]
+    names = ["a", "b", "c", "d"]
+    results = detector.detect_many(images, names)
+    assert [r.name for r in results] == names
+    for image, result in zip(images, results, strict=True):
+        assert result.image is image
+        np.testing.assert_allclose(result.prob, detector(image).prob, atol=1e-5)
+    assert detector.detect_many([], []) == []
+
+
+def test_images_of_equal_size_are_run_as_one_batch(weights, monkeypatch):
+    detector = samspl.Detector(weights, device="cpu", preprocess=Preprocess())
+    batches = []
+    run = detector._backend
+    monkeypatch.setattr(detector, "_backend", lambda x: batches.append(x.shape) or run(x))
+    detector.detect_many([frame(40, 50), frame(64, 32), frame(40, 50) // 3], list("abc"))
+    assert sorted(batches) == [(1, 3, 64, 32), (2, 3, 64, 64)]
+
+
+def test_bad_image_among_many_is_named(detector):
+    with pytest.raises(ImageError, match="b.png: image holds NaN"):
+        detector.detect_many([frame(), np.full((8, 8), np.nan)], ["a.png", "b.png"])
+    with pytest.raises(ValueError, match="2 images and 1 names"):
+        detector.detect_many([frame(), frame()], ["a.png"])
+
+
 def test_frame_statistics_ignore_gain_offset_and_type(tmp_path):
     path = tmp_path / "w.safetensors"
     state = fill(SAMSPL(NARROW)).state_dict()
