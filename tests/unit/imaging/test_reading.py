@@ -12,9 +12,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from samspl import imaging
 from samspl.errors import ImageError
-from samspl.imaging import nearest_index, read_image, read_mask, resize, to_grey, write_image
+from samspl.imaging import (
+    decoders,
+    nearest_index,
+    read_image,
+    read_mask,
+    reading,
+    resize,
+    to_grey,
+    write_image,
+)
 
 RNG = np.random.default_rng(3)
 GREY8 = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
@@ -287,7 +295,7 @@ def test_pillows_own_pixel_limit_neither_warns_nor_refuses(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GREY8)
-    monkeypatch.setattr(imaging, "MAX_PIXELS", 29)
+    monkeypatch.setattr(decoders, "MAX_PIXELS", 29)
     with pytest.raises(ImageError, match="5x6"):
         read_image(tmp_path / "a.png")
 
@@ -503,7 +511,7 @@ def test_tiff_of_several_pages_is_read_with_one_warning(
 ) -> None:
     said: list[str] = []
     # not by way of handlers, which commands run by other tests set
-    monkeypatch.setattr(imaging.logger, "warning", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(reading.logger, "warning", lambda text, *values: said.append(text % values))
     with tifffile.TiffWriter(tmp_path / "a.tiff") as tiff:
         for page in (GREY16, GREY16 // 2, GREY16 // 3):
             tiff.write(page, photometric="minisblack")
