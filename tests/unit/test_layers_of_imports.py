@@ -13,9 +13,11 @@ LAYERS = (
     ("preprocess", "postprocess", "targets"),
     ("models", "data", "metrics", "losses", "report", "draw", "predictions"),
     ("html_report",),
-    ("checkpoint", "evaluation", "backends"),
-    ("inference", "training"),
-    ("cli",),
+    ("checkpoint", "evaluation"),
+    ("backends",),  # opens weights files
+    ("inference", "export", "training"),
+    ("web",),
+    ("cli",),  # starts the page
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from samspl.backends import TorchBackend, resolve_device
-from samspl.errors import ConfigError
+from samspl.backends import TorchBackend, open_backend, resolve_device
+from samspl.checkpoint import Checkpoint, write_checkpoint
+from samspl.errors import CheckpointError, ConfigError
 from samspl.models.network import SAMSPL
+from samspl.preprocess import Preprocess
 from tests.deterministic import fill, image
 from tests.unit.models.test_network import NARROW
 
@@ -42,8 +44,38 @@ def test_arrays_and_tensors_give_the_finest_logits():
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_network_is_put_into_eval_mode():
-    assert not TorchBackend(SAMSPL(NARROW).train(), "cpu").model.training
+def test_network_runs_in_eval_mode_and_the_given_one_stays_in_training():
+    model = SAMSPL(NARROW).train()
+    x = image(1, 32, 32, seed=0)
+    backend = TorchBackend(model, "cpu")
+    assert model.training
+    assert not backend.model.training
+    assert np.array_equal(backend(x), backend(x))
+
+
+def test_opening_a_file_gives_its_network_preprocessing_and_threshold(tmp_path):
+    model = fill(SAMSPL(NARROW))
+    preprocess = Preprocess((110.0,), (40.0,), 64)
+    write_checkpoint(
+        tmp_path / "best.safetensors", Checkpoint(NARROW, model.state_dict(), preprocess, threshold=0.3)
+    )
+    backend = open_backend(tmp_path, device="cpu")
+    assert (backend.preprocess, backend.threshold, backend.input_size) == (preprocess, 0.3, None)
+    x = image(1, 64, 96, seed=3)
+    with torch.no_grad():
+        np.testing.assert_allclose(backend(x.numpy()), model(x)[0].numpy(), atol=1e-4)
+
+
+def test_wrong_names_and_numbers_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="unknown backend 'tensorflow'; known: onnx, openvino, torch"):
+        open_backend(tmp_path, "tensorflow")
+    with pytest.raises(ValueError, match="threads is 0"):
+        open_backend(tmp_path, threads=0)
+    with pytest.raises(ConfigError, match="best.safetensors"):
+        open_backend(tmp_path)
+    (tmp_path / "w.pt").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        open_backend(tmp_path / "w.pt")
 
 
 def test_threads_do_not_disturb_each_other():

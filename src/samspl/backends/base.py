@@ -1,12 +1,40 @@
-"""Ways to run a network behind one call: network input in, logits of the finest map out."""
+"""What every way to run a network has in common, and devices by name."""
 
 import re
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from samspl.errors import ConfigError
-from samspl.models.network import SAMSPL
+from samspl.preprocess import Preprocess
+
+
+class Backend(Protocol):
+    """A network that runs somewhere; may be called from several threads."""
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """What images must look like; None where the weights do not say."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability above which a pixel is target."""
+
+    @property
+    def input_size(self) -> int | None:
+        """Side of the square input that the network is fixed to; None takes any multiples of 32."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Run the network.
+
+        Args:
+            images: (B, 3, H, W) float32, any B; H and W multiples of 32, both `input_size` if there is one.
+        Returns:
+            (B, 1, H, W) float32 logits of the finest map.
+        Raises:
+            ValueError: for another shape.
+        """
 
 
 def resolve_device(device: str = "auto") -> torch.device:
@@ -31,24 +59,3 @@ def resolve_device(device: str = "auto") -> torch.device:
     if device == "mps" and not has_mps:
         raise ConfigError("device mps was asked for, but torch has none here; use --device cpu")
     return torch.device(device)
-
-
-class TorchBackend:
-    """A network run by torch; may be called from several threads."""
-
-    def __init__(self, model: SAMSPL, device: str = "auto") -> None:
-        """The model is moved to the device and put into eval mode."""
-        self.device = resolve_device(device)
-        self.model = model.to(self.device).eval()
-
-    def __call__(self, images: torch.Tensor | np.ndarray) -> np.ndarray:
-        """Run the network.
-
-        Args:
-            images: (B, 3, H, W) float32, H and W multiples of 32.
-        Returns:
-            (B, 1, H, W) float32 logits.
-        """
-        with torch.inference_mode():
-            values = torch.as_tensor(images).to(self.device)
-            return self.model(values)[0].float().cpu().numpy()
