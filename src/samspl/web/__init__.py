@@ -1,0 +1,1 @@
+"""The page that `samspl serve` shows (extra ``ui``)."""
