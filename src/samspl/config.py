@@ -102,10 +102,22 @@ class ModelConfig:
     """Least hidden width of the residual blocks' channel attention (otherwise channels / 4)."""
     squeeze_floor: int = 1
     """Least hidden width of the skip connections' squeeze-excite (otherwise channels / 16)."""
+    stem_channels: tuple[int, int] | None = None
+    """Channels of the CNN stem at strides 1 and 2; None: C/4 and C/2. At stride 4 it has C, as the trunk it meets."""
+    stem_blocks: tuple[int, int, int] = (2, 2, 2)
+    """Residual blocks of the CNN stem at strides 1, 2 and 4."""
+    light_levels: int = 0
+    """Levels of the stem, from full resolution, that have the light form: residual blocks without attention maps, skip
+    connections of one convolution without squeeze-excite."""
+    consultation_kernel: int = 7
+    """Side of the consultation generators' strided convolution."""
+    fusion_floor: int = 1
+    """Least channels of the fused maps (otherwise half of the skip's)."""
 
     def __post_init__(self) -> None:
         _as_tuples(self, "stages", "global_blocks", "window_sizes", "pos_embed_size")
-        _check_counts(self, "width", "mlp_width", "attention_floor", "squeeze_floor")
+        _check_counts(self, "width", "mlp_width", "attention_floor", "squeeze_floor", "fusion_floor")
+        self._check_stem()
         if not isinstance(self.use_sam_decoder, bool):
             raise ConfigError(f"use_sam_decoder is {self.use_sam_decoder!r}; expected true or false")
         _ = self.trunk  # checks its fields
@@ -121,6 +133,33 @@ class ModelConfig:
                 )
         if self.width < 16 or self.width % 16:
             raise ConfigError(f"width is {self.width}; 8 heads at half width need a multiple of 16")
+
+    def _check_stem(self) -> None:
+        if self.stem_channels is not None:
+            _as_tuples(self, "stem_channels")
+            if (
+                len(self.stem_channels) != 2
+                or min(self.stem_channels) < 2
+                or any(c % 2 for c in self.stem_channels)
+            ):
+                raise ConfigError(
+                    f"stem_channels is {self.stem_channels}; expected two even numbers, or none"
+                )
+        _as_tuples(self, "stem_blocks")
+        if len(self.stem_blocks) != 3 or min(self.stem_blocks) < 1:
+            raise ConfigError(f"stem_blocks is {self.stem_blocks}; expected three numbers, at least 1")
+        if self.light_levels not in (0, 1, 2, 3):
+            raise ConfigError(
+                f"light_levels is {self.light_levels!r}; expected 0 to 3, the levels of the stem"
+            )
+        if self.consultation_kernel not in (3, 5, 7):
+            raise ConfigError(f"consultation_kernel is {self.consultation_kernel!r}; expected 3, 5 or 7")
+
+    @property
+    def stem(self) -> tuple[int, int, int]:
+        """Channels of the CNN stem at strides 1, 2 and 4."""
+        first, second = self.stem_channels or (self.embed_dim // 4, self.embed_dim // 2)
+        return first, second, self.embed_dim
 
     @property
     def trunk(self) -> TrunkConfig:
@@ -209,6 +248,12 @@ class TrainConfig:
     """Side of patches cut from the augmented images in pixels, a multiple of 32; None trains on whole images."""
     patch_positive: float = 0.5
     """Share of patches that are laid around a target, 0..1; the others lie anywhere."""
+    augmentation: str = "published"
+    """`published` (the data set's own), or `broad`: patches of many scales, with other sensors' gain and noise."""
+    crops: str | None = None
+    """Folder with Target_image/ and Target_mask/, whose targets `broad` lays into training images."""
+    native_size: bool = False
+    """Validate and detect at the images' own size; `image_size` is then that of training samples alone."""
     batch_size: int = 12
     """Images of a step, in each process."""
     accumulate: int = 1
@@ -275,6 +320,7 @@ class TrainConfig:
             ("optimizer", ("adan", "adamw")),
             ("select_on", ("val", "test")),
             ("normalise", (None, "fixed", "frame")),
+            ("augmentation", ("published", "broad")),
         ):
             if getattr(self, name) not in known:
                 words = [word for word in known if word is not None]
@@ -301,6 +347,15 @@ class TrainConfig:
         if not all(self.datasets) or len({name.lower() for name in self.datasets}) < len(self.datasets):
             raise ConfigError(
                 f"dataset is {self.dataset!r}; expected one name, or different names with commas"
+            )
+        if self.augmentation == "broad" and (self.patch_size is None or self.normalise == "fixed"):
+            raise ConfigError(
+                "augmentation broad cuts patches of frames normalised by their own statistics; it needs patch_size, "
+                "and normalise frame"
+            )
+        if self.crops is not None and self.augmentation != "broad":
+            raise ConfigError(
+                f"crops is {self.crops!r}, which only augmentation broad lays into images; set both"
             )
         if self.sampling_weights and len(self.sampling_weights) != len(self.datasets):
             raise ConfigError(

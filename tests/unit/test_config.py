@@ -29,6 +29,11 @@ def test_lists_from_yaml_become_tuples():
         ({"embed_dim": 100, "num_heads": 3}, "embed_dim 100 .* num_heads 3"),
         ({"width": 40}, "multiple of 16"),
         ({"mlp_width": 0}, "mlp_width is 0"),
+        ({"stem_channels": (8, 15)}, "stem_channels is .* two even numbers"),
+        ({"stem_blocks": (1, 1)}, "stem_blocks is .* three numbers"),
+        ({"light_levels": 4}, "light_levels is 4; expected 0 to 3"),
+        ({"consultation_kernel": 4}, "consultation_kernel is 4; expected 3, 5 or 7"),
+        ({"fusion_floor": 0}, "fusion_floor is 0"),
         ({"num_heads": "2"}, "num_heads is '2'; it must be a whole number"),
         ({"width": 64.0}, "width is 64.0"),
         ({"use_sam_decoder": "no"}, "use_sam_decoder is 'no'; expected true or false"),
@@ -64,6 +69,13 @@ def test_nearest_name_lists_the_known_ones():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"image_size": 100}, "multiple of 32"),
         ({"precision": "fp16"}, "known: bf16, fp32"),
+        ({"augmentation": "board", "patch_size": 64}, "did you mean 'broad'"),
+        ({"augmentation": "broad"}, "needs patch_size"),
+        (
+            {"augmentation": "broad", "patch_size": 64, "normalise": "fixed"},
+            "needs patch_size, and normalise frame",
+        ),
+        ({"crops": "crops"}, "only augmentation broad"),
     ],
 )
 def test_training_that_cannot_work_is_refused(fields, words):

@@ -65,7 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--save-dir", type=str | None, default=None, help="folder of the run; default: runs/train/DATASET")
     add("--resume", type=str | None, default=None, help="last, or a .ckpt file, to go on from")
     # the network
-    add("--variant", type=str, default="spl_t", help="spl_t, spl_s, spl_b or spl_l")
+    add("--variant", type=str, default="spl_t", help="spl_t, spl_s, spl_b, spl_l or nano")
     add(
         "--model",
         type=dict[str, Any],
@@ -87,6 +87,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--synthetic-count", type=int, default=2000, help="scenes of an epoch of data set synthetic")
     add("--patch-size", type=int | None, default=None, help="side of training patches; default: whole images")
     add("--patch-positive", type=float, default=0.5, help="share of patches that are laid around a target")
+    add("--augmentation", type=str, default="published", help="published or broad (with patches and frame)")
+    add("--crops", type=str | None, default=None, help="folder of target crops that broad lays into images")
+    add("--native-size", action="store_true", help="validate and detect at the images' own size")
     # the optimisation
     add("--batch-size", type=int, default=12, help="images of a step, in each process")
     add("--accumulate", type=int, default=1, help="batches whose gradients make one step")

@@ -93,16 +93,29 @@ class SkipConnection(nn.Module):
         return F.gelu(self.conv(F.gelu(x)))
 
 
-class MutualCalibration(nn.Module):
-    """Skip and decoder feature, each shifted by what the other's means say."""
+class LightSkipConnection(nn.Module):
+    """A skip connection for maps so large that squeeze-excite and two activations cost too much."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.from_skip = nn.Linear(channels, channels)
-        self.from_decoder = nn.Linear(channels, channels)
+        self.conv = ConvNorm(channels, channels, 1)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, c, H, W) to the same shape."""
+        return F.relu(self.conv(feature), inplace=True)
+
+
+class MutualCalibration(nn.Module):
+    """Skip and decoder feature, each shifted by what the other's means say."""
+
+    def __init__(self, skip: int, decoder: int) -> None:
+        """Channels of the two."""
+        super().__init__()
+        self.from_skip = nn.Linear(skip, decoder)
+        self.from_decoder = nn.Linear(decoder, skip)
 
     def forward(self, skip: Tensor, decoder: Tensor) -> tuple[Tensor, Tensor]:
-        """Skip (B, c, H, W) and decoder (B, c, H / 2, W / 2), to the same shapes."""
+        """Skip (B, c, H, W) and decoder (B, d, H / 2, W / 2), to the same shapes."""
         to_decoder = self.from_skip(skip.mean((2, 3)))[:, :, None, None]
         to_skip = self.from_decoder(decoder.mean((2, 3)))[:, :, None, None]
         return skip + to_skip, decoder + to_decoder
@@ -111,16 +124,18 @@ class MutualCalibration(nn.Module):
 class SpatialSemanticFusion(nn.Module):
     """One step towards full resolution: a skip connection joins the decoder feature."""
 
-    def __init__(self, channels: int, squeeze_floor: int = 1) -> None:
-        """``channels`` are those of the skip and of the incoming decoder feature; half of them go out."""
+    def __init__(
+        self, skip: int, decoder: int, out: int, squeeze_floor: int = 1, is_light: bool = False
+    ) -> None:
+        """Channels of the skip, of the decoder feature that comes in (as many, in the paper) and goes out (half)."""
         super().__init__()
-        self.skip = SkipConnection(channels, squeeze_floor)
-        self.calibration = MutualCalibration(channels)
-        self.conv1 = ConvNorm(2 * channels, channels // 2, 3)
-        self.conv2 = ConvNorm(channels // 2, channels // 2, 3)
+        self.skip = LightSkipConnection(skip) if is_light else SkipConnection(skip, squeeze_floor)
+        self.calibration = MutualCalibration(skip, decoder)
+        self.conv1 = ConvNorm(skip + decoder, out, 3)
+        self.conv2 = ConvNorm(out, out, 3)
 
     def forward(self, feature: Tensor, decoder: Tensor) -> Tensor:
-        """Feature (B, c, H, W) and decoder (B, c, H / 2, W / 2) to (B, c / 2, H, W)."""
+        """Feature (B, c, H, W) and decoder (B, d, H / 2, W / 2) to (B, out, H, W)."""
         skip, decoder = self.calibration(self.skip(feature), decoder)
         # The paper calibrates the upsampled map; a shift of whole channels passes through the resize unchanged.
         upsampled = F.interpolate(decoder, scale_factor=2, mode="bilinear", align_corners=True)

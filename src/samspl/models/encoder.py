@@ -15,10 +15,11 @@ from samspl.models.layers import ConvNorm, ResidualBlock
 class ConsultationGenerator(nn.Module):
     """What both branches know at the end of a stage, as guidance for the end of the next: c -> 2c at half the size."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, kernel: int = 7) -> None:
+        """``kernel`` is the side of the strided convolution."""
         super().__init__()
         self.conv1 = ConvNorm(channels, channels, 3)
-        self.conv2 = ConvNorm(channels, 2 * channels, 7, stride=2)
+        self.conv2 = ConvNorm(channels, 2 * channels, kernel, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c, H, W) to (B, 2c, H / 2, W / 2)."""
@@ -36,16 +37,25 @@ class ConsultGuideKnowledgeAdaptation(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        c, floor = config.embed_dim, config.attention_floor
+        floor = config.attention_floor
         self.trunk = Hiera(config.trunk)
         self.stem = nn.ModuleList(
-            nn.Sequential(ResidualBlock(c_in, c_out, floor), ResidualBlock(c_out, c_out, floor))
-            for c_in, c_out in ((3, c // 4), (c // 4, c // 2), (c // 2, c))
+            nn.Sequential(
+                *(
+                    ResidualBlock(c_out if i else c_in, c_out, floor, level >= config.light_levels)
+                    for i in range(blocks)
+                )
+            )
+            for level, (c_in, c_out, blocks) in enumerate(
+                zip((3, *config.stem), config.stem, config.stem_blocks, strict=False)
+            )
         )
         steps = self.trunk.channels[:-1]
         self.residuals = nn.ModuleList(ResidualBlock(d, 2 * d, floor) for d in steps)
-        self.consultations = nn.ModuleList(ConsultationGenerator(d) for d in steps)
-        self.channels = (c // 4, c // 2, c, *self.trunk.channels[1:])
+        self.consultations = nn.ModuleList(
+            ConsultationGenerator(d, config.consultation_kernel) for d in steps
+        )
+        self.channels = (*config.stem, *self.trunk.channels[1:])
         """Channels of f1, f2, ..."""
         self.is_trunk_frozen = False
 

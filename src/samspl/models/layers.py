@@ -107,19 +107,24 @@ class SpatialAttention(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with channel and spatial attention, and a shortcut."""
 
-    def __init__(self, c_in: int, c_out: int, attention_floor: int = 1) -> None:
-        """The shortcut is the identity where ``c_in`` equals ``c_out``, else a 1x1 convolution."""
+    def __init__(self, c_in: int, c_out: int, attention_floor: int = 1, has_attention: bool = True) -> None:
+        """The shortcut is the identity where ``c_in`` equals ``c_out``, else a 1x1 convolution.
+
+        Without attention it is a plain residual block, for maps so large that attention's passes cost too much.
+        """
         super().__init__()
         self.conv1 = ConvNorm(c_in, c_out, 3)
         self.conv2 = ConvNorm(c_out, c_out, 3)
-        self.channel_attention = ChannelAttention(c_out, attention_floor)
-        self.spatial_attention = SpatialAttention()
+        self.channel_attention = ChannelAttention(c_out, attention_floor) if has_attention else None
+        self.spatial_attention = SpatialAttention() if has_attention else None
         self.shortcut = nn.Identity() if c_in == c_out else ConvNorm(c_in, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H, W)."""
         y = F.relu(self.conv1(x), inplace=True)
         y = self.conv2(y)
+        if self.channel_attention is None or self.spatial_attention is None:
+            return F.relu(self.shortcut(x) + y, inplace=True)
         y = y * self.channel_attention(y)
         return F.relu(torch.addcmul(self.shortcut(x), y, self.spatial_attention(y)), inplace=True)
 

@@ -30,8 +30,14 @@ class SAMSPL(nn.Module):
         else:
             self.decoder = PlainBottleneck(channels[-1])
             skips = channels[:-1]
-        self.fusions = nn.ModuleList(SpatialSemanticFusion(c, config.squeeze_floor) for c in reversed(skips))
-        self.heads = nn.ModuleList(nn.Conv2d(c // 2, 1, 1) for c in reversed(skips[:3]))
+        fused = [max(config.fusion_floor, c // 2) for c in reversed(skips)]
+        self.fusions = nn.ModuleList(
+            SpatialSemanticFusion(skip, decoder, out, config.squeeze_floor, level < config.light_levels)
+            for level, skip, decoder, out in zip(
+                reversed(range(len(skips))), reversed(skips), (skips[-1], *fused), fused, strict=False
+            )
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in fused[-3:])
         self.apply(_initialise)
         for embedding in (self.encoder.trunk.pos_embed, self.encoder.trunk.pos_embed_window):
             nn.init.normal_(embedding, std=0.02)

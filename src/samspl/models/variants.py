@@ -32,6 +32,22 @@ VARIANTS: dict[str, ModelConfig] = {
     "spl_l": ModelConfig(
         embed_dim=144, stages=(2, 6, 36), global_blocks=(23, 33, 43), window_sizes=(8, 4, 16)
     ),
+    # not in the paper: small enough for a CPU and for the package; trained from scratch, as SAM 2 has no such trunk
+    "nano": ModelConfig(
+        embed_dim=32,
+        stages=(1, 2, 2),
+        global_blocks=(4,),
+        window_sizes=(8, 8, 8),
+        width=64,
+        mlp_width=256,
+        attention_floor=4,
+        squeeze_floor=4,
+        stem_channels=(8, 16),
+        stem_blocks=(2, 1, 1),
+        light_levels=2,
+        consultation_kernel=3,
+        fusion_floor=8,
+    ),
 }
 """Networks by name."""
 

@@ -5,11 +5,13 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from samspl.checkpoint import Checkpoint
 from samspl.config import TrainConfig
+from samspl.data.broad import broad_augmentation
 from samspl.data.check import check_dataset
-from samspl.data.copy_paste import build_augmentation, find_crops
+from samspl.data.copy_paste import build_augmentation, find_crops, load_crops
 from samspl.data.dataset import InfraredDataset, open_dataset
 from samspl.data.loaders import PairSource, TrainSet, TrainSource
 from samspl.data.specs import DatasetSpec, MaskResize
@@ -58,6 +60,10 @@ def open_parts(config: TrainConfig, init: Checkpoint | None) -> tuple[list[Part]
             f"dataset is {config.dataset!r}, of which two are named alike; rename a folder or specification"
         )
     preprocess = choose_preprocess(config, specs, init)
+    if config.augmentation == "broad" and preprocess.normalise != "frame":
+        raise ConfigError(
+            "augmentation broad needs frames normalised by their own statistics; use --normalise frame"
+        )
     assert preprocess.image_size is not None
     if config.patch_size and config.patch_size > preprocess.image_size:
         raise ConfigError(
@@ -159,19 +165,29 @@ def _part(
     preprocess: Preprocess,
 ) -> Part:
     assert preprocess.image_size is not None
-    patch = TargetPatch(config.patch_size, config.patch_positive) if config.patch_size else None
+    patch: Transform | None = None
+    if config.patch_size and config.augmentation == "broad":
+        pasted = load_crops(Path(config.crops), spec, preprocess) if config.crops else ()
+        if config.crops and not pasted:
+            raise ConfigError(
+                f"crops {config.crops} holds no crops; expected Target_image/ and Target_mask/ in it"
+            )
+        patch = broad_augmentation(config.patch_size, config.patch_positive, pasted)
+    elif config.patch_size:
+        patch = TargetPatch(config.patch_size, config.patch_positive)
     samples: TrainSource
     if train is None or val is None:
-        flips: tuple[Transform, ...] = (Flips(),)
         samples = SyntheticTrainSet(
-            preprocess, config.synthetic_count, config.seed, Compose((*flips, patch) if patch else flips)
+            preprocess, config.synthetic_count, config.seed, Compose((Flips(), patch)) if patch else Flips()
         )
         scenes = SyntheticScenes(preprocess.image_size)
         ids = (f"{config.synthetic_count} drawn scenes an epoch, seed {config.seed}",)
         split = dataclasses.replace(scenes.split, name="train", ids=ids)
         return Part(spec.name, asked, samples, split, scenes, spec.mask_resize)
     augmentation = None
-    if patch:
+    if config.augmentation == "broad":
+        augmentation = patch
+    elif patch:
         crops = find_crops(train, preprocess) if spec.augmentation == "scale_crop_paste" else None
         augmentation = Compose((build_augmentation(spec, preprocess.image_size, crops), patch))
     samples = TrainSet(train, preprocess, config.seed, augmentation)

@@ -1,5 +1,6 @@
 """A training run, from its configuration to a folder with weights, lists and figures."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -74,6 +75,8 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     model = _build_network(config, init)
     parts, preprocess = open_parts(config, init)
     assert preprocess.image_size is not None
+    # of validation and of the weights' users; patches were cut at the native scale where that is kept
+    kept = dataclasses.replace(preprocess, image_size=None) if config.native_size else preprocess
     sha256 = checksums(parts)
     resume = find_resume(config, sha256, processes.count)
     is_described = resume is not None and (Path(config.save_dir) / CONFIG_FILE).exists()
@@ -99,13 +102,12 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     if min(len(part.val) for part in parts) < processes.count:
         raise ConfigError(f"{processes.count} processes have fewer validation images between them; use fewer")
     callbacks: list[Callback] = [
-        Records(config, preprocess, _record(config, parts), resume.epoch if resume else 0),
+        Records(config, kept, _record(config, parts), resume.epoch if resume else 0),
         Checkpoints(config, sha256, processes.count),
     ]
     trainer = _trainer(config, processes, [*callbacks, *([Progress()] if progress else [])])
     val_loaders = [
-        make_eval_loader(part.val, preprocess, num_replicas=processes.count, rank=processes.rank)
-        for part in parts
+        make_eval_loader(part.val, kept, num_replicas=processes.count, rank=processes.rank) for part in parts
     ]
     try:
         trainer.fit(
@@ -118,7 +120,7 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     except Interrupted as err:
         raise KeyboardInterrupt from err
     best = Path(config.save_dir) / BEST_FILE
-    evaluations = _evaluate_best(best, config, parts, preprocess) if is_first_process() else ()
+    evaluations = _evaluate_best(best, config, parts, kept) if is_first_process() else ()
     return TrainResult(best, config.select_on, evaluations)
 
 

@@ -36,9 +36,11 @@ def test_every_recipe_describes_a_run_that_can_be_built(recipe: Path) -> None:
         assert config.sam_weights == f"sam2.1_hiera_{trunk}"
 
 
-def test_there_is_a_recipe_for_every_data_set_and_variant() -> None:
+def test_there_is_a_recipe_for_every_data_set_and_published_variant() -> None:
     sets = ("NUDT-SIRST", "IRSTD-1k", "IRSTDID-SKY", "NUDT-SIRST-Sea", "NUAA-SIRST", "SIRST-UAVB")
-    assert {f"{name}_{variant}" for name in sets for variant in VARIANTS} <= {path.stem for path in RECIPES}
+    assert {f"{name}_{variant}" for name in sets for variant in VARIANTS if variant != "nano"} <= {
+        path.stem for path in RECIPES
+    }
 
 
 def test_defaults_of_the_command_are_those_of_the_configuration() -> None:

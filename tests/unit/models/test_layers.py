@@ -66,11 +66,11 @@ def test_skip_connection_in_eval_equals_its_parts():
 
 def test_fusion_calibrates_the_upsampled_map():
     """Ours shifts before the resize; the paper after it. Both must agree, borders included."""
-    fusion = fill(SpatialSemanticFusion(8))
+    fusion = fill(SpatialSemanticFusion(8, 6, 4))
     generator = torch.Generator().manual_seed(3)
     feature, decoder = (
         torch.randn(2, 8, 16, 12, generator=generator),
-        torch.randn(2, 8, 8, 6, generator=generator),
+        torch.randn(2, 6, 8, 6, generator=generator),
     )
     with torch.no_grad():
         skip = fusion.skip(feature)
@@ -84,7 +84,7 @@ def test_fusion_calibrates_the_upsampled_map():
 
 
 def test_calibration_of_zero_maps_gives_the_biases():
-    calibration = fill(MutualCalibration(4))
-    skip, decoder = calibration(torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 2, 2))
+    calibration = fill(MutualCalibration(4, 6))
+    skip, decoder = calibration(torch.zeros(1, 4, 4, 4), torch.zeros(1, 6, 2, 2))
     assert torch.equal(skip[0, :, 0, 0], calibration.from_decoder.bias)
     assert torch.equal(decoder[0, :, 0, 0], calibration.from_skip.bias)

@@ -32,6 +32,8 @@ SHAPES = {
     "two stages, no self-prompt decoder": dataclasses.replace(
         NARROW, stages=(1, 3), window_sizes=(8, 4), global_blocks=(3,), use_sam_decoder=False
     ),
+    "light forms": dataclasses.replace(NARROW, light_levels=2, stem_blocks=(1, 2, 3), consultation_kernel=3),
+    "stem and fusion of their own widths": dataclasses.replace(NARROW, stem_channels=(6, 10), fusion_floor=7),
 }
 
 
@@ -49,7 +51,8 @@ def test_three_maps_of_the_input_size(config, size_hw):
 def test_features_double_channels_and_halve_size(config):
     with torch.no_grad():
         features = fill(SAMSPL(config)).encoder(image(1, 64, 64, seed=1))
-    assert [f.shape[1] for f in features] == [4 * 2**i for i in range(2 + len(config.stages))]
+    shallow = [*(config.stem_channels or (4, 8)), 16]
+    assert [f.shape[1] for f in features] == shallow + [16 * 2**i for i in range(1, len(config.stages))]
     assert [f.shape[2] for f in features] == [64 // 2**i for i in range(2 + len(config.stages))]
 
 
