@@ -15,6 +15,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from samspl.assets import bundled_weights
 from samspl.config import ModelConfig
 from samspl.errors import CheckpointError, ConfigError, ImageError
 from samspl.imaging import write_bytes
@@ -60,11 +61,16 @@ class Checkpoint:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file that a path or a training folder stands for.
+    """The file that a bundled name, a path or a training folder stands for.
+
+    A bundled name, such as `nano`, goes before a file of that name here; `./nano` is the file.
 
     Raises:
         ConfigError: if there is none.
     """
+    bundled = bundled_weights()
+    if isinstance(name, str) and name in bundled:
+        return bundled[name]
     path = Path(name)
     if path.is_dir():
         if (path / BEST_FILE).is_file():
@@ -72,7 +78,8 @@ def find_weights(name: str | Path) -> Path:
         raise ConfigError(f"{path} is a folder without {BEST_FILE}; give a weights file or a training folder")
     if not path.exists():
         raise ConfigError(
-            f"weights {path} do not exist; give a .safetensors or .pt file, or a training folder"
+            f"weights {path} do not exist; give a .safetensors or .pt file, a training folder, or a name in the "
+            f"package: {', '.join(bundled)}"
         )
     return path
 

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "samspl"
 LAYERS = (
-    ("errors",),
+    ("errors", "assets"),
     ("config",),
     ("imaging",),
     ("preprocess", "postprocess", "targets"),

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the actions of ``samspl weights``, which its parent must know already."""
     actions = parser.add_subcommands(dest="action", required=False)
 
-    listing = command_parser("what can be fetched and what the cache has", "samspl weights list")
+    listing = command_parser("what the package has, what the cache has, what can be fetched", "samspl weights list")
     actions.add_subcommand("list", listing, help="what can be fetched and what the cache has")
 
     fetch = command_parser("download a SAM 2.1 checkpoint into the cache and check it", EXAMPLE)
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     actions.add_subcommand("import", importing, help="turn the authors' weights into ours")
 
     describe = command_parser("what a weights file holds", "samspl weights info best.safetensors")
-    describe.add_argument("file", type=str, help="weights file or training folder")
+    describe.add_argument("file", type=str, help="bundled name, weights file or training folder")
     actions.add_subcommand("info", describe, help="what a weights file holds")
 
 
@@ -57,8 +57,12 @@ def run(args: Any) -> int:
 
 
 def _list(args: Any) -> int:
+    from samspl.assets import bundled_weights
     from samspl.models.download import SAM_CHECKPOINTS, cache_dir
 
+    print("In the package, ready to use")
+    for name, path in bundled_weights().items():
+        print(f"  {name:<22} {path.stat().st_size / 1e6:.1f} MB   samspl weights info {name}")
     print(f"SAM 2.1 checkpoints (for training), cache {cache_dir()}")
     for name, checkpoint in SAM_CHECKPOINTS.items():
         path = cache_dir() / checkpoint.file
@@ -101,7 +105,7 @@ def _info(args: Any) -> int:
     from samspl.checkpoint import build_model, read_checkpoint
     from samspl.models.variants import VARIANTS
 
-    checkpoint = read_checkpoint(existing(args.file, "weights"))
+    checkpoint = read_checkpoint(args.file)
     model = build_model(checkpoint)
     known = next(
         (name for name, config in VARIANTS.items() if config == checkpoint.config), "own configuration"
