@@ -108,9 +108,45 @@ def test_input_is_padded_right_and_bottom_to_multiples_of_32(
     prepared = Preprocess((100.0,), (20.0,), image_size)(image)
     assert prepared.geometry == Geometry(size_hw, content_hw, input_hw)
     assert prepared.values.shape == (3, *input_hw)
-    expected = np.zeros(input_hw)
-    expected[: content_hw[0], : content_hw[1]] = 5  # padded after normalisation: zeros stay zeros
+    expected = np.full(input_hw, 5.0)
+    if image_size is not None:  # padded after normalisation, as published: zeros stay zeros
+        expected[content_hw[0] :], expected[:, content_hw[1] :] = 0, 0
     np.testing.assert_array_equal(prepared.values, np.repeat(expected[None], 3, axis=0))
+
+
+def test_native_frames_are_padded_with_their_reflection() -> None:
+    values = Preprocess((100.0,), (50.0,))(FRAME8).values[0]
+    expected = (np.pad(FRAME8.astype(np.float32), ((0, 12), (0, 2)), "reflect") - 100) / 50
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(values[20:31], values[8:19][::-1])
+
+
+@pytest.mark.parametrize(("image_size", "padding"), [(None, 3.0), (32, 0.0)])
+def test_network_of_fixed_input_gets_the_rest_padded(image_size: int | None, padding: float) -> None:
+    prepared = Preprocess(image_size=image_size)(np.full((20, 30), 3, np.uint8), 96)
+    assert prepared.values.shape == (3, 96, 96)
+    assert prepared.geometry.input_hw == (96, 96)
+    assert (prepared.values[:, 40:] == padding).all()
+    with pytest.raises(ValueError, match="input is 64x32; the network takes 32x32"):
+        Preprocess()(np.zeros((33, 20), np.uint8), 32)
+
+
+def test_parts_of_a_frame_are_mapped_by_the_statistics_of_the_whole() -> None:
+    frame = RNG.integers(0, 4000, (40, 50)).astype(np.uint16)
+    for preprocess in (Preprocess(), Preprocess(normalise="frame")):
+        values = preprocess.measure(frame)
+        assert values is not None
+        whole = preprocess.to_byte_range(frame)
+        np.testing.assert_array_equal(values.apply(frame[7:31, 12:]), whole[7:31, 12:])
+    assert Preprocess().measure(FRAME8) is None
+
+
+def test_statistics_of_a_frame_of_many_bands_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samspl.preprocess._BAND_PX", 100)  # two rows at a time
+    frame = RNG.normal(5000, 3, (61, 47)).astype(np.float32)
+    exact = frame.astype(np.float64)
+    values = Preprocess(normalise="frame").to_byte_range(frame)
+    np.testing.assert_allclose(values, (exact - exact.mean()) / exact.std(), rtol=1e-6, atol=1e-6)
 
 
 def test_input_image_is_not_changed() -> None:
@@ -119,6 +155,22 @@ def test_input_image_is_not_changed() -> None:
         for normalise in ("fixed", "frame"):
             Preprocess((9.0,), (2.0,), None, normalise)(image)
         np.testing.assert_array_equal(image, kept)
+
+
+def test_pixels_that_are_not_finite_are_counted_and_the_first_is_named() -> None:
+    frame = np.ones((5, 7), np.float32)
+    frame[2, 3], frame[4, 0] = np.nan, np.inf
+    with pytest.raises(ImageError, match="2 of 35 pixels, the first at x 3, y 2"):
+        Preprocess()(frame)
+
+
+@pytest.mark.parametrize("normalise", ["fixed", "frame"])
+@pytest.mark.filterwarnings("error")
+def test_values_too_large_to_be_told_apart_are_refused(normalise: str) -> None:
+    frame = np.ones((40, 40))
+    frame[3, 3], frame[4, 4] = 1e300, 2.0
+    with pytest.raises(ImageError, match="values up to 1e\\+300"):
+        Preprocess(normalise=normalise)(frame)
 
 
 @pytest.mark.parametrize("normalise", ["fixed", "frame"])

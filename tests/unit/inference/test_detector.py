@@ -1,6 +1,7 @@
 """The detector: any kind of input, results at its size, and what a result can be turned into."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import samspl
 from samspl.checkpoint import Checkpoint, write_checkpoint
 from samspl.errors import CheckpointError, ConfigError, ImageError
 from samspl.imaging import read_image, write_image
+from samspl.inference.tiling import predict_tiled
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
 from samspl.targets import find_targets
@@ -88,8 +90,8 @@ def test_many_images_of_mixed_sizes_give_the_results_of_each(detector):
 def test_images_of_equal_size_are_run_as_one_batch(weights, monkeypatch):
     detector = samspl.Detector(weights, device="cpu", preprocess=Preprocess())
     batches = []
-    run = detector._backend
-    monkeypatch.setattr(detector, "_backend", lambda x: batches.append(x.shape) or run(x))
+    run = detector._backend.model
+    monkeypatch.setattr(detector._backend, "model", lambda x: batches.append(tuple(x.shape)) or run(x))
     detector.detect_many([frame(40, 50), frame(64, 32), frame(40, 50) // 3], list("abc"))
     assert sorted(batches) == [(1, 3, 64, 32), (2, 3, 64, 64)]
 
@@ -101,19 +103,21 @@ def test_bad_image_among_many_is_named(detector):
         detector.detect_many([frame(), frame()], ["a.png"])
 
 
-def test_frame_statistics_ignore_gain_offset_and_type(tmp_path):
+@pytest.mark.parametrize("tile", ["auto", 32])
+def test_frame_statistics_ignore_gain_offset_and_type(tmp_path, tile):
     path = tmp_path / "w.safetensors"
     state = fill(SAMSPL(NARROW)).state_dict()
     write_checkpoint(path, Checkpoint(NARROW, state, Preprocess(normalise="frame")))
-    detect = samspl.Detector(path, device="cpu")
+    detect = samspl.Detector(path, device="cpu", tile=tile)
     image = frame(40, 48)
-    expected = detect(image).prob
-    for other in (
-        image.astype(np.uint16) * 256,
-        image.astype(np.float32),
-        image.astype(np.float64) * 3.5e-3 + 7,
-    ):
-        np.testing.assert_allclose(detect(other).prob, expected, atol=1e-4)
+    expected = detect(image)
+    for same in (image.astype(np.uint16) * 256, image.astype(np.float32)):
+        result = detect(same)
+        np.testing.assert_array_equal(result.prob, expected.prob)
+        assert [(t.bbox_xyxy, t.score) for t in result.targets] == [
+            (t.bbox_xyxy, t.score) for t in expected.targets
+        ]
+    np.testing.assert_allclose(detect(image.astype(np.float64) * 3.5e-3 + 7).prob, expected.prob, atol=1e-4)
 
 
 def test_threshold_is_the_checkpoints_unless_given(tmp_path):
@@ -179,13 +183,136 @@ def test_unusable_image_is_a_sentence(detector, source, words):
         detector(source)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (33, 65)])
-def test_any_size_works(detector, shape):
-    assert detector(np.zeros(shape, np.uint8)).mask.shape == shape
+@pytest.mark.parametrize("tile", ["auto", 64])
+@pytest.mark.parametrize(
+    "preprocess", [Preprocess(normalise="frame"), Preprocess(image_size=64)], ids=["own", "64"]
+)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (33, 65), (64, 64), (65, 63), (2, 1)])
+def test_any_size_works(weights, shape, preprocess, tile):
+    result = samspl.Detector(weights, "cpu", preprocess=preprocess, tile=tile)(frame(*shape))
+    assert result.mask.shape == result.prob.shape == shape
+    assert np.isfinite(result.prob).all()
+
+
+@pytest.mark.parametrize(
+    "preprocess", [Preprocess(normalise="frame"), Preprocess(image_size=96)], ids=["own", "96"]
+)
+@pytest.mark.parametrize("shape", [(64, 64), (50, 70), (96, 96)])
+def test_frame_that_fits_one_tile_gives_identical_results(weights, shape, preprocess):
+    image = frame(*shape)
+    untiled = samspl.Detector(weights, "cpu", preprocess=preprocess)(image)
+    tiled = samspl.Detector(weights, "cpu", preprocess=preprocess, tile=96)(image)
+    np.testing.assert_array_equal(tiled.prob, untiled.prob)
+    assert tiled.targets == untiled.targets
+
+
+def test_larger_frames_are_cut_by_the_statistics_of_the_whole(weights):
+    image = frame(96, 180)
+    image[:, 90:] //= 8  # two halves that would be normalised differently alone
+    preprocess = Preprocess(normalise="frame")
+    detect = samspl.Detector(weights, "cpu", preprocess=preprocess, tile=96)
+    expected = predict_tiled(detect._backend, image, preprocess, (96, 96))
+    np.testing.assert_array_equal(detect(image).prob, expected)
+    assert not np.array_equal(samspl.Detector(weights, "cpu", preprocess=preprocess)(image).prob, expected)
+
+
+def test_resizing_checkpoint_cuts_only_where_tiles_are_asked_for(weights, caplog):
+    image = frame(150, 140)
+    sizes = []
+    for tile in ("auto", 64):
+        detect = samspl.Detector(weights, "cpu", tile=tile)
+        run = detect._backend.model
+        detect._backend.model = lambda x, run=run: sizes.append(tuple(x.shape[2:])) or run(x)
+        detect.detect(image, "big.png")
+    assert sizes == [(64, 64)] * (1 + 4 * 4)
+    assert [r.getMessage() for r in caplog.records] == [
+        "big.png is 140x150 and shrunk to 64x64, as its weights were trained: small targets may vanish; "
+        "give a tile size to keep its scale"
+    ]
+
+
+class FixedBackend:
+    """What an exported file looks like: one input size, its own preprocessing."""
+
+    threshold = 0.5
+
+    def __init__(self, preprocess, input_size):
+        self.preprocess = preprocess
+        self.input_size = input_size
+        self.shapes = []
+
+    def __call__(self, images):
+        self.shapes.append(images.shape)
+        return images[:, :1]
+
+
+@pytest.fixture
+def open_fixed(monkeypatch):
+    def opener(preprocess, input_size, **options):
+        backend = FixedBackend(preprocess, input_size)
+        monkeypatch.setattr("samspl.inference.detector.open_backend", lambda *_: backend)
+        return samspl.Detector("file.onnx", **options), backend
+
+    return opener
+
+
+def test_exported_file_of_fixed_input_gets_that_size_alone(open_fixed):
+    detect, backend = open_fixed(Preprocess(), 96)
+    assert [r.mask.shape for r in detect.detect_many([frame(20, 30), frame(96, 96)], ["a", "b"])] == [
+        (20, 30),
+        (96, 96),
+    ]
+    assert backend.shapes == [(2, 3, 96, 96)]
+    detect(frame(40, 200))
+    assert set(backend.shapes[1:]) == {(1, 3, 96, 96)}
+    assert len(backend.shapes) == 1 + 3
+
+
+def test_what_an_exported_file_cannot_do_is_refused(open_fixed):
+    with pytest.raises(ConfigError, match="tile is 128, but file.onnx takes 96x96 only.*--image-size 128"):
+        open_fixed(Preprocess(), 96, tile=128)
+    with pytest.raises(CheckpointError, match="takes 96x96, but images are to be resized to 256x256"):
+        open_fixed(Preprocess(image_size=256), 96)
+    open_fixed(Preprocess(image_size=90), 96)
+
+
+@pytest.mark.parametrize("tile", [100, 0, "large"])
+def test_tile_that_is_none_is_refused_before_anything_is_loaded(tile):
+    with pytest.raises(ValueError, match="expected 'auto' or a positive multiple of 32"):
+        samspl.Detector("absent.pt", tile=tile)
+
+
+@pytest.mark.parametrize(
+    "image", [np.full((40, 50), 7, np.uint8), np.full((150, 90), 1e-3), np.zeros((1, 1), np.int32)]
+)
+def test_constant_frame_has_no_targets(weights, image):
+    for preprocess in (Preprocess((110.0,), (40.0,)), Preprocess(normalise="frame")):
+        result = samspl.Detector(weights, "cpu", preprocess=preprocess, tile=64)(image)
+        assert result.targets == ()
+        assert not result.mask.any()
+        assert (result.prob == 0).all()
+
+
+def test_colour_photo_is_taken_as_its_grey(detector):
+    photo = np.random.default_rng(3).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    grey = np.asarray(Image.fromarray(photo).convert("L"))
+    for source in (photo, Image.fromarray(photo)):
+        result = detector(source)
+        np.testing.assert_array_equal(result.image, grey)
+        np.testing.assert_array_equal(result.prob, detector(grey).prob)
+
+
+def test_threads_that_share_a_detector_do_not_disturb_each_other(weights):
+    detect = samspl.Detector(weights, "cpu", preprocess=Preprocess(normalise="frame"), tile=64)
+    images = [frame(64, 64), frame(100, 130), frame(70, 64) // 3, frame(30, 200)] * 3
+    expected = [detect(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(expected, pool.map(detect, images), strict=True):
+            np.testing.assert_allclose(other.prob, one.prob, atol=1e-5)
 
 
 def test_unknown_backend_and_area_are_refused(weights):
-    with pytest.raises(ConfigError, match="known: torch"):
+    with pytest.raises(ConfigError, match="unknown backend 'tensorflow'"):
         samspl.Detector(weights, backend="tensorflow")
     with pytest.raises(ValueError, match="min_area_px is 0"):
         samspl.Detector(weights, min_area_px=0)
