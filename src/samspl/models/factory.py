@@ -20,7 +20,7 @@ def create_model(variant: str = "spl_t", sam_weights: str | Path | None = None, 
     """A new network in train mode.
 
     Args:
-        variant: `spl_t`, `spl_s`, `spl_l` of the paper, or `spl_b`.
+        variant: `spl_t`, `spl_s`, `spl_l` of the paper, `spl_b`, or the small `nano`.
         sam_weights: SAM 2 or 2.1 checkpoint (Meta's `.pt`, or safetensors of the Hugging Face hub): a path, or a name
             that `samspl weights fetch` has put into the cache. Its trunk is loaded and frozen. None: all
             random, not frozen.

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from samspl.assets import bundled_weights
 from samspl.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from samspl.cli.main import main
 from samspl.models import download
@@ -25,7 +26,9 @@ def test_list_says_what_the_cache_has(tmp_path, monkeypatch, capsys):
     (tmp_path / "sam2.1_hiera_small.pt").write_bytes(b"x")
     assert main(["weights", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert str(tmp_path) in lines[0]
+    start = next(number for number, line in enumerate(lines) if str(tmp_path) in line)
+    packaged, lines = lines[1:start], lines[start:]
+    assert [line.split()[0] for line in packaged] == list(bundled_weights())
     assert [line.split()[0] for line in lines[1:]] == list(download.SAM_CHECKPOINTS)
     assert "in the cache" in lines[2]
     assert "samspl weights fetch sam2.1_hiera_tiny" in lines[1]
@@ -58,7 +61,7 @@ def test_import_stores_the_published_preprocessing(bare_state, tmp_path, capsys)
     ("changes", "status", "sentence"),
     [
         (["--variant", "spl_s"], 1, "missing"),
-        (["--variant", "nonsense"], 2, "known: spl_b"),
+        (["--variant", "nonsense"], 2, "known: nano"),
         (["--dataset", "nonsense"], 2, "nonsense"),
         (["--out", "file.pt"], 2, ".safetensors files"),
     ],
