@@ -58,64 +58,75 @@ class ImagePrediction:
     """(H, W) bool, needed for COCO alone; may hold more components than targets are listed."""
 
 
-def predictions_to_json(predictions: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
-    """Content of predictions.json: one object an image with `file`, `size` (width, height) and `targets`."""
-    return [
-        {"file": p.file, "size": [p.size_hw[1], p.size_hw[0]], "targets": [t.to_dict() for t in p.targets]}
-        for p in predictions
-    ]
+def prediction_record(prediction: ImagePrediction, with_segmentation: bool = False) -> dict[str, Any]:
+    """One image as plain values: `file`, `size` (width, height) and `targets`.
 
-
-def predictions_to_rows(predictions: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
-    """Content of predictions.csv: one row a target; images without targets have none."""
-    return [
-        dict(
-            zip(
-                PREDICTION_COLUMNS,
-                (p.file, *t.centroid_xy, *t.bbox_xyxy, t.area_px, t.score, t.peak, t.scr),
-                strict=True,
-            )
-        )
-        for p in predictions
-        for t in p.targets
-    ]
-
-
-def predictions_to_coco(predictions: Iterable[ImagePrediction]) -> dict[str, Any]:
-    """A COCO data set of the predictions, one category ``target``.
-
-    Segmentations are uncompressed run lengths (column by column, starting with background), which hold
-    small targets exactly, where a polygon through pixel centres would lose half of them. Each annotation
-    also has its `score`, so that the list of annotations serves as COCO results.
-
+    Args:
+        prediction: Of the image; its mask is needed for segmentations alone.
+        with_segmentation: Also give the run lengths of each target's pixels, for `records_to_coco`: column by column,
+            starting with background.
     Raises:
-        ValueError: for a prediction without mask, or targets that its mask does not hold.
+        ValueError: for segmentations without mask, or targets that the mask does not hold.
+    """
+    height, width = prediction.size_hw
+    targets = [target.to_dict() for target in prediction.targets]
+    if with_segmentation:
+        pixels_of = _pixels_by_box(prediction)
+        for target, values in zip(prediction.targets, targets, strict=True):
+            if target.bbox_xyxy not in pixels_of:
+                raise ValueError(
+                    f"{prediction.file}: its mask holds no target at {target.bbox_xyxy}; expected them to agree"
+                )
+            values["counts"] = _run_lengths(pixels_of[target.bbox_xyxy], (height, width))
+    return {"file": prediction.file, "size": [width, height], "targets": targets}
+
+
+def records_to_json(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Content of predictions.json: the records, without segmentations."""
+    return [
+        {
+            **record,
+            "targets": [{k: v for k, v in target.items() if k != "counts"} for target in record["targets"]],
+        }
+        for record in records
+    ]
+
+
+def records_to_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Content of predictions.csv: one row a target; images without targets have none."""
+    rows = []
+    for record in records:
+        for t in record["targets"]:
+            places = (*t["centroid_xy"], *t["bbox_xyxy"])
+            values = (record["file"], *places, t["area_px"], t["score"], t["peak"], t["scr"])
+            rows.append(dict(zip(PREDICTION_COLUMNS, values, strict=True)))
+    return rows
+
+
+def records_to_coco(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A COCO data set of records with segmentations, one category ``target``.
+
+    Segmentations are uncompressed run lengths, which hold small targets exactly, where a polygon through
+    pixel centres would lose half of them. Each annotation also has its `score`, so that the list of
+    annotations serves as COCO results.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, p in enumerate(predictions, start=1):
-        height, width = p.size_hw
-        images.append({"id": image_id, "file_name": p.file, "width": width, "height": height})
-        pixels_of = _pixels_by_box(p)
-        for target in p.targets:
-            if target.bbox_xyxy not in pixels_of:
-                raise ValueError(
-                    f"{p.file}: its mask holds no target at {target.bbox_xyxy}; expected them to agree"
-                )
-            left, top, right, bottom = target.bbox_xyxy
+    for image_id, record in enumerate(records, start=1):
+        width, height = record["size"]
+        images.append({"id": image_id, "file_name": record["file"], "width": width, "height": height})
+        for target in record["targets"]:
+            left, top, right, bottom = target["bbox_xyxy"]
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image_id,
                     "category_id": 1,
                     "bbox": [left, top, right - left, bottom - top],
-                    "area": target.area_px,
+                    "area": target["area_px"],
                     "iscrowd": 0,
-                    "segmentation": {
-                        "size": [height, width],
-                        "counts": _run_lengths(pixels_of[target.bbox_xyxy], (height, width)),
-                    },
-                    "score": target.score,
+                    "segmentation": {"size": [height, width], "counts": target["counts"]},
+                    "score": target["score"],
                 }
             )
     return {
@@ -124,6 +135,25 @@ def predictions_to_coco(predictions: Iterable[ImagePrediction]) -> dict[str, Any
         "images": images,
         "annotations": annotations,
     }
+
+
+def predictions_to_json(predictions: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
+    """Content of predictions.json: one object an image, as `prediction_record` gives it."""
+    return [prediction_record(p) for p in predictions]
+
+
+def predictions_to_rows(predictions: Iterable[ImagePrediction]) -> list[dict[str, Any]]:
+    """Content of predictions.csv, see `records_to_rows`."""
+    return records_to_rows(map(prediction_record, predictions))
+
+
+def predictions_to_coco(predictions: Iterable[ImagePrediction]) -> dict[str, Any]:
+    """A COCO data set of the predictions, see `records_to_coco`.
+
+    Raises:
+        ValueError: for a prediction without mask, or targets that its mask does not hold.
+    """
+    return records_to_coco(prediction_record(p, with_segmentation=True) for p in predictions)
 
 
 def evaluation_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,176 +1,201 @@
-"""`samspl predict`: find targets in image files."""
+"""`samspl predict`: find targets in image and video files."""
 
-import os
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from samspl.errors import ConfigError, ImageError
+from samspl.errors import ConfigError, SamsplError
+
+if TYPE_CHECKING:
+    from samspl.inference.job import Job, Plan
+    from samspl.inference.outputs import Outcome
 
 NAME = "predict"
-HELP = "find targets in images"
-EXAMPLE = "samspl predict frames/ --weights best.safetensors --save mask,overlay,csv"
+HELP = "find targets in images and videos"
+EXAMPLE = "samspl predict frames/ --save mask,overlay,csv"
 
-KINDS = ("mask", "overlay", "prob", "json", "csv", "coco")
+KINDS = ("mask", "overlay", "json", "csv", "prob", "coco", "geojson")
+DEFAULT_KINDS = ("mask", "overlay", "json", "csv", "geojson")
+BACKENDS = ("torch", "onnx", "openvino")
+ENGINES = ("local", "ray")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of ``samspl predict``."""
     parser.add_argument(
-        "paths", type=str, nargs="+", help="images, folders or patterns such as 'frames/*.png'"
+        "paths", type=str, nargs="+", help="images, videos, folders or patterns such as 'frames/*.png'"
     )
-    parser.add_argument("--weights", type=str, required=True, help="weights file or training folder")
+    parser.add_argument(
+        "--weights",
+        type=str,
+        default="nano",
+        help="bundled name, weights file, training folder or exported file",
+    )
     parser.add_argument("--out", type=str, default="runs/predict", help="folder for the results")
-    parser.add_argument("--save", type=str, default="mask,overlay,json,csv", help=f"any of {','.join(KINDS)}")
+    parser.add_argument(
+        "--save",
+        type=str | None,
+        default=None,
+        help=f"any of {','.join(KINDS)}; default: mask,overlay,json,csv, and geojson where a TIFF has map coordinates",
+    )
     parser.add_argument("--threshold", type=float | None, default=None, help="default: the checkpoint's, 0.5")
     parser.add_argument("--min-area", type=int, default=1, help="smallest target, in pixels")
+    parser.add_argument(
+        "--tile", type=str, default="auto", help="side of the tiles that large frames are cut into, or auto"
+    )
+    parser.add_argument(
+        "--backend", type=str, default="torch", help=f"what runs the network: {', '.join(BACKENDS)}"
+    )
+    parser.add_argument(
+        "--engine", type=str, default="local", help="local, or ray: many processes or machines, see --workers"
+    )
     parser.add_argument(
         "--dataset", type=str | None, default=None, help="whose preprocessing, for files without"
     )
     parser.add_argument("--recursive", action="store_true", help="look into folders of folders")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results that are there; a broken-off run goes on"
+    )
 
 
 def run(args: Any) -> int:
-    """Predict every image; one bad file does not stop the others.
+    """Predict every frame; one bad file does not stop the others, and what is done already is not done again.
 
     Returns:
         0, or 1 if an image could not be used.
     Raises:
-        ConfigError: for missing paths or values out of range.
+        ConfigError: for missing paths or values out of range, and where results would replace anything.
         SamsplError: if weights cannot be used or results not be written.
     """
     kinds = _kinds(args.save)
+    _check_values(args)
+
+    from samspl.cli.common import use_threads
+    from samspl.data.specs import get_spec
+    from samspl.inference.extras import require
+    from samspl.inference.job import Job, make_plan
+    from samspl.inference.outputs import Outputs
+
+    if args.save is not None and "geojson" in kinds:
+        require("rasterio", "geo", "--save geojson")
+    use_threads(args)
+    job = Job(
+        weights=args.weights,
+        device=args.device,
+        backend=args.backend,
+        threshold=args.threshold,
+        preprocess=get_spec(args.dataset).preprocess() if args.dataset else None,
+        min_area_px=args.min_area,
+        tile=args.tile if args.tile == "auto" else int(args.tile),
+    )
+    plan = make_plan(job, args.paths, args.recursive, Outputs(Path(args.out), kinds), args.overwrite)
+    if plan.is_nothing_left:
+        print(f"{_summary(plan)}; all was done before, --overwrite does it again")
+        return 0
+    with _Reporter(plan, args.quiet) as reporter:
+        _execute(args, job, plan, reporter)
+    for sentence in reporter.bad:
+        print(f"samspl: error: {sentence}", file=sys.stderr)
+    notes = [f"{len(reporter.bad)} unusable"] if reporter.bad else []
+    notes += [f"{plan.done_before} done before"] if plan.done_before else []
+    print(_summary(plan) + (f" ({', '.join(notes)})" if notes else ""))
+    return 1 if reporter.bad else 0
+
+
+def _execute(args: Any, job: "Job", plan: "Plan", reporter: "_Reporter") -> None:
+    """Do what is left to do; the tables are written whatever happens."""
+    if args.engine == "ray":
+        from samspl.inference.ray_engine import connect, run_ray
+
+        connect()
+        dataclasses.replace(
+            job, device="cpu"
+        ).detector()  # refuses what cannot be used, before anything is written
+    else:
+        from samspl.inference.local_engine import run_local
+
+        detector = job.detector()
+    plan.start()
+    try:
+        if args.engine == "ray":
+            run_ray(job, plan.todo, plan.outputs, reporter, plan.known, args.workers, args.threads)
+        else:
+            run_local(detector, plan.todo, plan.outputs, reporter, plan.known)
+    except BaseException:
+        with contextlib.suppress(SamsplError):  # the first error is the one to tell
+            plan.finish(is_end=False)
+        raise
+    plan.finish(is_end=True)
+
+
+class _Reporter:
+    """Notes in the journal what happens, and shows it."""
+
+    def __init__(self, plan: "Plan", quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self.plan = plan
+        self.bad: list[str] = []
+        self._seen: set[str] = set()
+        self._total = len(plan.todo)
+        self._bar = tqdm(total=self._total, unit="image", file=sys.stderr, disable=quiet)
+
+    def __call__(self, outcome: "Outcome") -> None:
+        from samspl.inference.outputs import FrameDone
+        from samspl.inference.sources import BadFrame
+
+        self.plan.note(outcome)
+        if isinstance(outcome, BadFrame):
+            self.bad.append(outcome.sentence)
+        elif not isinstance(outcome, FrameDone):
+            return
+        name, count = outcome.file.name, outcome.count if isinstance(outcome, FrameDone) else 1
+        if name not in self._seen:
+            self._total += (count or 1) - 1 - len(self.plan.known.get(name, ()))
+        elif count is None:
+            self._total += 1
+        self._bar.total = self._total
+        self._seen.add(name)
+        self._bar.update()
+
+    def __enter__(self) -> "_Reporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def _summary(plan: "Plan") -> str:
+    records = plan.records()
+    count = sum(len(record["targets"]) for record in records)
+    return f"{count} targets in {len(records)} images -> {plan.outputs.folder}"
+
+
+def _check_values(args: Any) -> None:
+    """Raises ConfigError for values out of range."""
     if args.threshold is not None and not 0 < args.threshold < 1:
         raise ConfigError(f"--threshold is {args.threshold}; expected a probability between 0 and 1")
     if args.min_area < 1:
         raise ConfigError(f"--min-area is {args.min_area}; expected at least 1 pixel")
-    images = list(find_images(args.paths, args.recursive))
-    out = Path(args.out)
-    _refuse_overwriting(images, out, kinds, args.overwrite)
-
-    from samspl.cli.common import progress_bar, use_threads
-    from samspl.data.specs import get_spec
-    from samspl.inference.detector import IMAGE_OUTPUTS, Detector
-    from samspl.report import (
-        PREDICTION_COLUMNS,
-        ImagePrediction,
-        predictions_to_coco,
-        predictions_to_json,
-        predictions_to_rows,
-        write_csv,
-        write_json,
-    )
-
-    use_threads(args)
-    preprocess = get_spec(args.dataset).preprocess() if args.dataset else None
-    detector = Detector(
-        args.weights, args.device, threshold=args.threshold, preprocess=preprocess, min_area_px=args.min_area
-    )
-    predictions: list[ImagePrediction] = []
-    bad: list[str] = []
-    pictures = [kind for kind in kinds if kind in IMAGE_OUTPUTS]
-    try:
-        for path, name in progress_bar(args.quiet)(images, len(images)):
-            try:
-                result = detector.detect(path, name)
-            except ImageError as err:
-                bad.append(str(err))
-                continue
-            result.save(out, pictures)
-            predictions.append(result.prediction)
-    finally:  # what an interrupted run has found is kept too
-        if "json" in kinds:
-            write_json(out / "predictions.json", predictions_to_json(predictions))
-        if "csv" in kinds:
-            write_csv(out / "predictions.csv", predictions_to_rows(predictions), PREDICTION_COLUMNS)
-        if "coco" in kinds:
-            write_json(out / "coco.json", predictions_to_coco(predictions))
-    for sentence in bad:
-        print(f"samspl: error: {sentence}", file=sys.stderr)
-    count = sum(len(p.targets) for p in predictions)
-    unusable = f" ({len(bad)} unusable)" if bad else ""
-    print(f"{count} targets in {len(predictions)} images -> {out}{unusable}")
-    return 1 if bad else 0
+    if args.tile != "auto" and not (
+        args.tile.isdecimal() and int(args.tile) > 0 and int(args.tile) % 32 == 0
+    ):
+        raise ConfigError(f"--tile is {args.tile!r}; expected auto or a multiple of 32")
+    for option, value, known in (("--backend", args.backend, BACKENDS), ("--engine", args.engine, ENGINES)):
+        if value not in known:
+            raise ConfigError(f"{option} is {value!r}; expected one of {', '.join(known)}")
 
 
-def find_images(paths: list[str], recursive: bool) -> Iterator[tuple[Path, str]]:
-    """Image files of paths, folders and patterns, each once, with the relative name of its results.
-
-    Raises:
-        ConfigError: for a path that does not exist or holds no image.
-    """
-    from samspl.imaging import IMAGE_SUFFIXES
-
-    files = [Path(given) for given in paths if Path(given).is_file()]
-    stems = {file.with_suffix("").name for file in files}
-    # frames of several sequences often have the same names: then the folders tell them apart
-    common = (
-        Path(os.path.commonpath([f.resolve().parent for f in files])) if len(stems) < len(files) else None
-    )
-    seen: set[Path] = set()
-    for given in paths:
-        path = Path(given)
-        if path.is_file():
-            found = [(path, path.resolve().relative_to(common).as_posix() if common else path.name)]
-        elif path.is_dir():
-            inside = sorted(path.rglob("*") if recursive else path.iterdir())
-            found = [(f, f.relative_to(path).as_posix()) for f in inside if _is_image(f, IMAGE_SUFFIXES)]
-            if not found:
-                deeper = "" if recursive else " (--recursive looks into its folders)"
-                raise ConfigError(f"folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}){deeper}")
-        elif any(c in given for c in "*?["):
-            fixed, pattern = _split_pattern(path)
-            matches = sorted(fixed.glob(pattern))
-            found = [(f, f.relative_to(fixed).as_posix()) for f in matches if _is_image(f, IMAGE_SUFFIXES)]
-            if not found:
-                raise ConfigError(f"no image matches {given!r}; check the pattern")
-        else:
-            raise ConfigError(f"{given} does not exist; give images, folders or a pattern")
-        for file, name in found:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file, name
-
-
-def _split_pattern(path: Path) -> tuple[Path, str]:
-    """The folder before the first part with a wildcard, and the rest."""
-    first = next(i for i, part in enumerate(path.parts) if any(c in part for c in "*?["))
-    return Path(*path.parts[:first]), Path(*path.parts[first:]).as_posix()
-
-
-def _is_image(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in suffixes and not path.name.startswith(".")
-
-
-def _kinds(text: str) -> list[str]:
+def _kinds(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return DEFAULT_KINDS
     kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
-    if not kinds or (unknown := [kind for kind in kinds if kind not in KINDS]):
-        raise ConfigError(
-            f"--save is {text!r}; expected any of {','.join(KINDS)}"
-            + (f", not {unknown[0]!r}" if kinds else "")
-        )
-    return kinds
-
-
-def _refuse_overwriting(images: list[tuple[Path, str]], out: Path, kinds: list[str], overwrite: bool) -> None:
-    """Raises ConfigError where results would replace files, or each other."""
-    results: dict[Path, str] = {}
-    for path, name in images:
-        stem = Path(name).with_suffix("")
-        if stem in results:
-            raise ConfigError(f"{results[stem]} and {path} would have the same results; predict them apart")
-        results[stem] = str(path)
-    inputs = {path.resolve() for path, _ in images}
-    files = {"json": ["predictions.json"], "csv": ["predictions.csv"], "coco": ["coco.json"]}
-    for kind in kinds:
-        suffix = ".tiff" if kind == "prob" else ".png"
-        for name in files.get(kind) or [f"{kind}/{stem}{suffix}" for stem in results]:
-            target = out / name
-            if target.resolve() in inputs:
-                raise ConfigError(f"{target} is one of the images; choose another --out")
-            if target.exists() and not overwrite:
-                raise ConfigError(f"{target} is there already; choose another --out, or add --overwrite")
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if not kinds or unknown:
+        rest = f", not {unknown[0]!r}" if unknown else ""
+        raise ConfigError(f"--save is {text!r}; expected any of {','.join(KINDS)}{rest}")
+    return tuple(dict.fromkeys(kinds))
