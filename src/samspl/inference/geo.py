@@ -41,7 +41,7 @@ def is_georeferenced(path: Path) -> bool:
     try:
         with tifffile.TiffFile(path) as tiff:
             return any(tag in tiff.pages.first.aspage().tags for tag in _GEO_TAGS)
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError):  # said when its pixels are read
+    except Exception:  # damaged in any way, which is said when its pixels are read
         return False
 
 
