@@ -1,6 +1,7 @@
 """The detector: any kind of input, results at its size, and what a result can be turned into."""
 
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,8 +10,10 @@ from PIL import Image
 
 import samspl
 from samspl.checkpoint import Checkpoint, write_checkpoint
+from samspl.draw import draw_targets
 from samspl.errors import CheckpointError, ConfigError, ImageError
 from samspl.imaging import read_image, write_image
+from samspl.inference.result import Result
 from samspl.inference.tiling import predict_tiled
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
@@ -158,6 +161,30 @@ def test_result_goes_to_files_and_plain_values(detector, tmp_path):
     assert result.draw().mode == "RGB"
     with pytest.raises(ValueError, match="unknown kind 'xml'"):
         result.save(tmp_path, ["xml"])
+
+
+@pytest.mark.parametrize("image", [frame(), frame().astype(np.uint16) * 200, np.full((9, 9), 3.5)])
+def test_deep_frames_are_drawn_as_others_draw_them(image):
+    mask = np.zeros(image.shape, bool)
+    mask[3:6, 4:7] = True
+    targets = tuple(find_targets(mask))
+    drawn = Result("a", image, mask.astype(np.float32), mask, targets).draw()
+    difference = np.asarray(drawn, int) - np.asarray(draw_targets(image, targets), int)
+    assert np.abs(difference).max() <= 1  # rounded from single precision
+
+
+def test_drawing_a_deep_frame_takes_little_memory():
+    image = np.random.default_rng(0).integers(0, 60000, (1500, 1500), dtype=np.uint16)
+    mask = np.zeros(image.shape, bool)
+    result = Result("a", image, mask.astype(np.float32), mask, ())
+    result.draw()  # fonts are loaded once
+    tracemalloc.start()
+    try:
+        result.draw()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * image.size  # bytes of numpy; the picture itself is Pillow's
 
 
 def test_weights_without_preprocessing_say_what_to_do(tmp_path):
