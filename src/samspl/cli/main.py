@@ -12,6 +12,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 from samspl import __version__
 from samspl.cli import data, info, predict, test, train, weights
 from samspl.cli.common import argument_sentence, command_parser, group_parser, published_spellings, set_up
+from samspl.cli.mistakes import mistyped
+from samspl.cli.processes import speaks_first, wait_for_turn
 from samspl.errors import ConfigError, SamsplError
 
 COMMANDS = (predict, train, test, weights, data, info)
@@ -26,6 +28,7 @@ def build_parser() -> ArgumentParser:
         description="Infrared small target detection with SAM-SPL. Example: "
         "samspl predict frames/ --weights best.safetensors",
         exit_on_error=False,
+        allow_abbrev=False,  # a flag means the same when others like it are added
         version=__version__,
     )
     commands = parser.add_subcommands(dest="command", required=False)
@@ -65,23 +68,25 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as err:  # --help, --version and --print_config end so
         return int(err.code or 0)
     except ArgumentError as err:
-        return _fail(WRONG_USAGE, argument_sentence(str(err)), debug, err)
+        text = mistyped(build_parser(), words) or argument_sentence(str(err))
+        return _fail(WRONG_USAGE, text, debug, err)
     except ConfigError as err:
         return _fail(WRONG_USAGE, str(err), debug, err)
     except SamsplError as err:
         return _fail(FAILED, str(err), debug, err)
     except KeyboardInterrupt:
-        print("samspl: interrupted; what was done is kept", file=sys.stderr)
+        if speaks_first():
+            print("samspl: interrupted; what was done is kept", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `samspl ... | head`
         sys.stderr.close()
         return FAILED
     except OSError as err:
         text = f"{err.filename or 'a file'}: {err.strerror or err}; check the path and its permission"
-        return _fail(FAILED, text, debug, err)
+        return _fail(FAILED, text, debug, err, is_understood=False)
     except Exception as err:
         text = f"unexpected {type(err).__name__}: {err} - a defect of samspl; run again with --debug and report it"
-        return _fail(FAILED, text, debug, err)
+        return _fail(FAILED, text, debug, err, is_understood=False)
 
 
 def _is_group(module: Any) -> bool:
@@ -93,9 +98,10 @@ def _module(name: str) -> Any:
     return next(module for module in COMMANDS if name == module.NAME)
 
 
-def _fail(status: int, text: str, debug: bool, err: Exception) -> int:
+def _fail(status: int, text: str, debug: bool, err: Exception, is_understood: bool = True) -> int:
     if debug:
         raise err
+    wait_for_turn(is_understood)
     print(f"samspl: error: {' '.join(text.split())}", file=sys.stderr)
     return status
 
