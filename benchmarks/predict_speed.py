@@ -94,11 +94,10 @@ def main() -> None:
             shapes |= {values.shape for values in inputs}
             alone.append(seconds(lambda inputs=inputs: network(inputs)))
             done: list[Outcome] = []
-            report = lambda outcome, done=done: (
-                done.append(outcome) if isinstance(outcome, FrameDone) else None
-            )  # noqa: E731
-            whole.append(seconds(lambda part=part, report=report: run_local(detector, part, outputs, report)))
-            records += [frame.record for frame in done]
+            whole.append(
+                seconds(lambda part=part, done=done: run_local(detector, part, outputs, done.append))
+            )
+            records += [outcome.record for outcome in done if isinstance(outcome, FrameDone)]
         tables, _ = seconds(lambda: outputs.write_tables(records))
         startup = 0.0
         if args.startup:
