@@ -101,7 +101,8 @@ class Detector:
         if isinstance(source, str | Path):
             image, name = read_image(source), name or Path(source).name
         else:
-            image, name = to_grey(_as_array(source)), name or "image"
+            name = name or "image"
+            image = _grey(_as_array(source), name)
         where = str(source) if isinstance(source, str | Path) else name
         prob = self._probabilities([image], [where])[0]
         return self._result(name, image, prob)
@@ -110,7 +111,7 @@ class Detector:
         """Find targets in several images; those of equal size are run as one batch.
 
         Args:
-            images: Grey, each (H, W) of any integer or float type.
+            images: Each (H, W), or (H, W, C), of any bit depth.
             names: How the results, and errors, call them.
         Returns:
             One result an image, in order.
@@ -122,8 +123,9 @@ class Detector:
             raise ValueError(
                 f"got {len(images)} images and {len(names)} names; expected a name for each image"
             )
-        probs = self._probabilities(images, names)
-        return [self._result(n, image, prob) for n, image, prob in zip(names, images, probs, strict=True)]
+        grey = [_grey(image, name) for image, name in zip(images, names, strict=True)]
+        probs = self._probabilities(grey, names)
+        return [self._result(n, image, prob) for n, image, prob in zip(names, grey, probs, strict=True)]
 
     def _probabilities(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
         """Maps at the images' own sizes, (H, W) float32 each."""
@@ -182,6 +184,13 @@ class Detector:
     def _result(self, name: str, image: np.ndarray, prob: np.ndarray) -> Result:
         mask = _without_small(prob_to_mask(prob, self.threshold), self.min_area_px)
         return Result(name, image, prob, mask, tuple(find_targets(mask, prob, image)))
+
+
+def _grey(image: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return to_grey(image)
+    except ImageError as err:
+        raise ImageError(f"{name}: {err}") from err
 
 
 def _is_constant(image: np.ndarray) -> bool:

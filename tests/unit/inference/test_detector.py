@@ -102,6 +102,8 @@ def test_images_of_equal_size_are_run_as_one_batch(weights, monkeypatch):
 def test_bad_image_among_many_is_named(detector):
     with pytest.raises(ImageError, match="b.png: image holds NaN"):
         detector.detect_many([frame(), np.full((8, 8), np.nan)], ["a.png", "b.png"])
+    with pytest.raises(ImageError, match="b.png: array of shape .* has no pixels"):
+        detector.detect_many([frame(), np.zeros((0, 4))], ["a.png", "b.png"])
     with pytest.raises(ValueError, match="2 images and 1 names"):
         detector.detect_many([frame(), frame()], ["a.png"])
 
