@@ -156,8 +156,6 @@ class Detector:
 
     def _tile_hw(self, image: np.ndarray) -> tuple[int, int] | None:
         """Height and width of the tiles of a frame; None if it is run whole."""
-        if image.ndim != 2 or not image.size:
-            return None  # the preprocessing says what is wrong
         fixed = self._backend.input_size
         if self.tile != "auto":
             side: int | None = self.tile
@@ -194,8 +192,6 @@ def _grey(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def _is_constant(image: np.ndarray) -> bool:
-    if image.ndim != 2 or not image.size:
-        return False  # the preprocessing says what is wrong
     least = image.min()
     return bool(np.isfinite(least) and least == image.max())
 
