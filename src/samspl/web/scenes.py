@@ -44,12 +44,12 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("clouds", "Clouds, 8 bit", "clouds", 8, 6, 3),
-    Recipe("sky", "Hazy sky, 8 bit", "plain", 8, 0, 3),
-    Recipe("ridge", "Ridge, 8 bit", "ground", 8, 0, 3),
-    Recipe("clouds16", "Clouds, 16 bit", "clouds", 16, 7, 2),
-    Recipe("buildings16", "Buildings, 16 bit", "buildings", 16, 6, 3),
-    Recipe("sea16", "Sea, 16 bit", "sea", 16, 0, 3, (256, 320)),
+    Recipe("clouds", "Clouds", "clouds", 8, 6, 3),
+    Recipe("sky", "Hazy sky", "plain", 8, 0, 3),
+    Recipe("ridge", "Ridge", "ground", 8, 0, 3),
+    Recipe("clouds16", "Clouds", "clouds", 16, 7, 2),
+    Recipe("buildings16", "Buildings", "buildings", 16, 6, 3),
+    Recipe("sea16", "Sea", "sea", 16, 0, 3, (256, 320)),
 )
 """In the order in which they are shown."""
 

@@ -1,0 +1,269 @@
+"""The page: its controls, and what happens when one is used."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from samspl.errors import SamsplError
+from samspl.postprocess import check_threshold
+from samspl.web import jobs
+from samspl.web.files import STRETCHES
+from samspl.web.jobs import Frame, Upload
+from samspl.web.scenes import RECIPES
+from samspl.web.sessions import Session, Sessions
+from samspl.web.view import api_view, empty_view, results_view
+from samspl.web.weights import Detectors
+
+TITLE = "Infrared small targets"
+STATIC = Path(__file__).parent / "static"
+GONE = "These results are no longer kept; choose the images again."
+_HINT = "PNG, TIFF, JPEG, BMP or NPY, 8 or 16 bit, up to {limit:g} MB each"
+
+View = dict[str, Any]
+
+
+class Handlers:
+    """What happens when a control of the page is used, or the HTTP API."""
+
+    def __init__(self, detectors: Detectors, sessions: Sessions) -> None:
+        self.detectors = detectors
+        self.sessions = sessions
+
+    def upload(
+        self,
+        files: Any,
+        weights: str,
+        threshold: float,
+        stretch: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
+    ) -> tuple[View, None]:
+        """Look for targets in files; also empties the field they were dropped on."""
+        frames, problems = jobs.read_uploads(_uploads(files))
+        return self._run(frames, problems, weights, threshold, stretch, request, progress), None
+
+    def sample(
+        self, weights: str, threshold: float, stretch: str, event: gr.EventData, request: gr.Request
+    ) -> View:
+        """Look for targets in a sample scene."""
+        recipe = next((r for r in RECIPES if r.name == event._data.get("name")), None)
+        if recipe is None:
+            return empty_view(["There is no such sample."])
+        image = jobs.read_sample(recipe)
+        return self._run([image], [], weights, threshold, stretch, request)
+
+    def weights(self, weights: str, request: gr.Request) -> tuple[View, float | dict[str, Any]]:
+        """Run other weights on the images that are there, at their own threshold."""
+        session = self.sessions.of(_visitor(request))
+        try:
+            detector = self.detectors.get(weights)
+        except SamsplError as err:
+            return self._view(session, [str(err)]), gr.skip()
+        if session is None:
+            return empty_view(), detector.threshold
+        frames = [Frame(kept.name, kept.image) for kept in session.kept]
+        view = self._run(
+            frames, [], weights, detector.threshold, session.stretch, request, index=session.index
+        )
+        return view, detector.threshold
+
+    def threshold(self, threshold: float, request: gr.Request) -> View:
+        """Apply another threshold to the probabilities that are kept."""
+        check_threshold(threshold)
+        return self._change(request, lambda session: setattr(session, "threshold", threshold))
+
+    def stretch(self, stretch: str, request: gr.Request) -> View:
+        """Show the values otherwise."""
+        return self._change(
+            request,
+            lambda session: setattr(session, "stretch", stretch if stretch in STRETCHES else "Automatic"),
+        )
+
+    def pick(self, event: gr.EventData, request: gr.Request) -> View:
+        """Look at another image."""
+        index = int(event._data.get("index", 0))
+
+        def turn_to(session: Session) -> None:
+            session.index = min(max(index, 0), len(session.kept) - 1)
+
+        return self._change(request, turn_to)
+
+    def leave(self, request: gr.Request) -> None:
+        """Forget a visitor."""
+        self.sessions.close(_visitor(request))
+
+    def detect(
+        self, files: Any, request: gr.Request, threshold: float | None = None, weights: str | None = None
+    ) -> View:
+        """Look for targets in files, for programs.
+
+        Args:
+            files: One or several, as gradio's clients upload them.
+            threshold: Probability above which a pixel is target; None takes that of the weights.
+            weights: One of the names that the page offers; None takes the first.
+        Returns:
+            See `samspl.web.view.api_view`.
+        """
+        uploads = _uploads(files)
+        if not uploads:
+            raise gr.Error("no file came; upload one or several, and name them in the first field")
+        try:
+            detector = self.detectors.get(weights or self.detectors.names[0])
+            if threshold is not None:
+                check_threshold(float(threshold))
+        except (SamsplError, ValueError, TypeError) as err:
+            raise gr.Error(str(err)) from err
+        chosen = detector.threshold if threshold is None else float(threshold)
+        frames, problems = jobs.read_uploads(uploads)
+        kept, more = jobs.detect(detector, frames)
+        session = Session(kept, weights or self.detectors.names[0], chosen, "Automatic") if kept else None
+        if session is not None:
+            self.sessions.open(_visitor(request), session)
+        return api_view(session, problems + more)
+
+    def _run(
+        self,
+        frames: Sequence[Frame],
+        problems: Sequence[str],
+        weights: str,
+        threshold: float,
+        stretch: str,
+        request: gr.Request,
+        progress: Any = None,
+        index: int = 0,
+    ) -> View:
+        visitor = _visitor(request)
+        try:
+            check_threshold(threshold)
+            detector = self.detectors.get(weights)
+        except (SamsplError, ValueError) as err:
+            return self._view(self.sessions.of(visitor), [str(err)])
+        report = _reporter(progress) if progress is not None else lambda done, total: None
+        kept, more = jobs.detect(detector, frames, report)
+        problems = [*problems, *more]
+        if not kept:
+            return self._view(self.sessions.of(visitor), problems)
+        session = Session(kept, weights, threshold, stretch if stretch in STRETCHES else "Automatic")
+        session.index = min(index, len(kept) - 1)
+        self.sessions.open(visitor, session)
+        return results_view(session, problems)
+
+    def _change(self, request: gr.Request, change: Callable[[Session], None]) -> View:
+        session = self.sessions.of(_visitor(request))
+        if session is not None:
+            change(session)
+        return self._view(session, [])
+
+    def _view(self, session: Session | None, problems: Sequence[str]) -> View:
+        return empty_view(problems) if session is None else results_view(session, problems)
+
+
+def build_page(detectors: Detectors, sessions: Sessions, max_upload_bytes: int) -> gr.Blocks:
+    """Lay out the page and connect its controls; the detector to begin with is loaded."""
+    handlers = Handlers(detectors, sessions)
+    first = detectors.names[0]
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(html_template=(STATIC / "header.html").read_text(), apply_default_css=False, elem_id="head")
+        with gr.Row(elem_id="main"):
+            with gr.Column(scale=1, min_width=290, elem_id="controls"):
+                files = gr.File(
+                    label="Images", file_count="multiple", height=150, elem_id="files", buttons=[]
+                )
+                samples = gr.HTML(
+                    html_template=_samples_template(max_upload_bytes / 2**20),
+                    apply_default_css=False,
+                    js_on_load=(STATIC / "samples.js").read_text(),
+                    elem_id="samples",
+                )
+                weights = gr.Dropdown(detectors.names, value=first, label="Weights", elem_id="weights")
+                stretch = gr.Dropdown(
+                    list(STRETCHES),
+                    value="Automatic",
+                    label="Contrast",
+                    info="For the eye only; results stay as they are",
+                    elem_id="stretch",
+                )
+                threshold = gr.Slider(
+                    0.01,
+                    0.99,
+                    value=detectors.get(first).threshold,
+                    step=0.01,
+                    label="Threshold",
+                    info="Probability above which a pixel is target",
+                    elem_id="threshold",
+                    buttons=[],
+                )
+            with gr.Column(scale=3, min_width=320, elem_id="found"):
+                results = gr.HTML(
+                    value=empty_view(),
+                    html_template=(STATIC / "results.html").read_text(),
+                    js_on_load=(STATIC / "results.js").read_text(),
+                    apply_default_css=False,
+                    elem_id="results",
+                )
+        # inputs of the HTTP API alone; the page has no field for them
+        api_threshold = gr.Number(value=None, label="threshold", visible=False)
+        api_weights = gr.Textbox(value=None, label="weights", visible=False)
+        api_results = gr.JSON(label="results", visible=False)
+        api = gr.Button(visible=False)
+
+        private: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+        network: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
+        quick: dict[str, Any] = {
+            "concurrency_id": "quick",
+            "concurrency_limit": 4,
+            "show_progress": "hidden",
+            "trigger_mode": "always_last",
+        }
+        looks = [weights, threshold, stretch]
+        files.upload(
+            handlers.upload, [files, *looks], [results, files], **private, **network, show_progress_on=results
+        )
+        samples.pick(handlers.sample, looks, results, **private, **network)
+        weights.input(handlers.weights, weights, [results, threshold], **private, **network)
+        threshold.input(handlers.threshold, threshold, results, **private, **quick)
+        stretch.input(handlers.stretch, stretch, results, **private, **quick)
+        results.pick(handlers.pick, None, results, **private, **quick)
+        api.click(
+            handlers.detect,
+            [files, api_threshold, api_weights],
+            api_results,
+            api_name="detect",
+            preprocess=False,
+            **network,
+        )
+        page.unload(handlers.leave)
+    page.queue(max_size=64)
+    return page
+
+
+def _samples_template(max_upload_mb: float) -> str:
+    buttons = "".join(
+        f'<button type="button" data-name="{r.name}">'
+        f'<img src="scenes/{r.name}.png" alt=""><span>{r.title}<small>{r.bits} bit</small></span></button>'
+        for r in RECIPES
+    )
+    hint = f"<p class='hint'>{_HINT.format(limit=max_upload_mb)}</p>"
+    return f'{hint}<h2>Or try a sample scene</h2><div class="samples">{buttons}</div>'
+
+
+def _uploads(files: Any) -> list[Upload]:
+    """Files as a request names them, each a dictionary with the path that the gate has checked."""
+    listed = files if isinstance(files, list) else [files] if files else []
+    return [
+        Upload(Path(file["path"]), str(file.get("orig_name") or Path(file["path"]).name))
+        for file in listed
+        if isinstance(file, dict) and isinstance(file.get("path"), str)
+    ]
+
+
+def _visitor(request: gr.Request) -> str:
+    """Who asks; programs that do not say are strangers every time."""
+    return request.session_hash or secrets.token_urlsafe(16)
+
+
+def _reporter(progress: Any) -> Callable[[int, int], None]:
+    return lambda done, total: progress((done, total), desc="Looking for targets", unit="images")
