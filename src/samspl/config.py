@@ -279,7 +279,7 @@ class TrainConfig:
     precision: str = "fp32"
     """`fp32`, or `bf16` for mixed precision."""
     channels_last: bool = False
-    """Keep weights and maps in channels-last memory layout."""
+    """Accepted for published command lines: weights and maps lie channels-last in any case."""
     compile: bool = False
     """Compile the network with torch.compile."""
     freeze_trunk: bool | None = None
@@ -311,6 +311,8 @@ class TrainConfig:
         for name in ("workers", "weight_decay", "seed", "warmup_epochs", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed is {self.seed}; expected a whole number below {2**32}")
         for name in ("image_size", "patch_size"):
             side = getattr(self, name)
             if side is not None and (side < 32 or side % 32):

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from samspl.checkpoint import read_checkpoint
 from samspl.config import TrainConfig
 from samspl.errors import CheckpointError, ConfigError
 from samspl.models.weights import read_tensors
@@ -58,7 +60,8 @@ def command(config: TrainConfig, *more: str) -> list[str]:
 
 def start(words: list[str]) -> subprocess.Popen:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(words, env=env, start_new_session=True, **pipes)
 
 
 def wait_until(process: subprocess.Popen, folder: Path, epoch: int, batches: int) -> None:
@@ -108,6 +111,9 @@ def test_run_killed_in_mid_epoch_goes_on_to_the_same_weights(tmp_path: Path) -> 
     assert (stands["epoch"], stands["batches"]) == (1, 2)  # of 6; the step in between is done again
     train(tiny_config(root, killed, **settings, resume="last"), progress=False)
     assert_same_run(killed, reference)
+    events = EventAccumulator(str(killed))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
 
 
 def test_run_that_stops_at_any_step_or_validation_goes_on_to_the_same_weights(
@@ -143,12 +149,32 @@ def stop_at(step: Callable, count: int) -> Callable:
     return failing
 
 
+def test_run_that_goes_on_normalises_as_the_weights_it_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_images(tmp_path / "mine", 12)
+    before = tiny_config(root, tmp_path / "before", epochs=1, normalise="frame", test_split="none")
+    settings = {"init": str(train(before, progress=False).best), "save_every": 1, "test_split": "none"}
+    reference, stopped = tmp_path / "reference", tmp_path / "stopped"
+    train(tiny_config(root, reference, **settings), progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", stop_at(TrainingModule.training_step, 2))
+        with pytest.raises(ZeroDivisionError):
+            train(tiny_config(root, stopped, **settings), progress=False)
+    Path(settings["init"]).unlink()  # the checkpoint holds all that is needed of it
+    train(tiny_config(root, stopped, **settings, resume="last"), progress=False)
+    assert_same_run(stopped, reference)
+    preprocess = read_checkpoint(stopped).preprocess
+    assert preprocess is not None
+    assert preprocess.normalise == "frame"
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     root = write_images(tmp_path / "mine", 26)
-    config = tiny_config(root, tmp_path / "run", epochs=200, save_every=1, test_split="none")
+    config = tiny_config(root, tmp_path / "run", epochs=200, save_every=1, test_split="none", workers=1)
     process = start(command(config))
     wait_until(process, tmp_path / "run", 0, 1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the processes that load images, too
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in out + err

@@ -158,6 +158,19 @@ def test_accumulated_batches_step_once(data: Path, tmp_path: Path) -> None:
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 1
 
 
+def test_last_step_of_an_epoch_takes_the_mean_of_the_batches_that_are_left(
+    data: Path, tmp_path: Path
+) -> None:
+    states = []
+    for accumulate in (3, 5):  # of three batches
+        run = tmp_path / str(accumulate)
+        run_tiny(data, run, epochs=1, accumulate=accumulate, test_split="none")
+        states.append(torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"])
+    assert sum(float(one["exp_avg"].abs().sum()) for one in states[0].values()) > 0
+    for index, state in states[0].items():
+        torch.testing.assert_close(states[1][index]["exp_avg"], state["exp_avg"])
+
+
 @pytest.mark.parametrize(
     "options", [{"precision": "bf16", "channels_last": True}, {"loss": "sls", "clip_norm": 1.0}]
 )
@@ -170,7 +183,7 @@ def test_compile_is_asked_of_torch_and_leaves_the_keys(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(SAMSPL, "compile", lambda self: asked.append(self), raising=False)
+    monkeypatch.setattr(SAMSPL, "compile", lambda self, **options: asked.append(self), raising=False)
     best = run_tiny(data, tmp_path / "run", epochs=1, compile=True, test_split="none").best
     assert len(asked) == 1
     load_model(best)
@@ -260,6 +273,8 @@ def test_collapsed_run_is_called_out(
         ({"patch_size": 64}, "patch_size 64 is larger than image_size 32"),
         ({"variant": "spl_x"}, "unknown variant 'spl_x'"),
         ({"split_set": "idx_427"}, "no split set 'idx_427'"),
+        ({"test_split": "tset"}, "split is 'tset'; expected train, val, test, or the path of a list"),
+        ({"seed": 2**32}, "seed is 4294967296; expected a whole number below 4294967296"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused_before_the_first_step(

@@ -1,6 +1,7 @@
 """`samspl train`: train a network on one or more data sets."""
 
 import dataclasses
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ class RecipeFile(ActionConfigFile):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Check the keys, then read as jsonargparse does."""
         known = [action.dest for action in parser._actions if action.dest not in ("help", self.dest)]
-        if isinstance(values, str) and Path(values).is_file():  # YAML text is taken too
+        if isinstance(values, str) and ":" not in Path(values).name:  # else YAML text, which is taken too
+            if not Path(values).is_file():
+                raise ConfigError(f"--config {values} is no file; give a recipe, such as those of configs/")
             _check_keys(Path(values), known)
         super().__call__(parser, namespace, values, option_string)  # type: ignore[no-untyped-call]
 
@@ -103,7 +106,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--ema-decay", type=float, default=0.0, help="of the running mean of weights, as 0.999; 0: none")
     add("--seed", type=int, default=2727, help="of weights, order and augmentation")
     add("--precision", type=str, default="fp32", help="fp32 or bf16")
-    add("--channels-last", action="store_true", help="channels-last memory layout")
+    add("--channels-last", action="store_true", help="accepted; weights and maps lie so in any case")
     add("--compile", action="store_true", help="compile the network")
     # selection and records
     add(
@@ -148,6 +151,7 @@ def run(args: Any) -> int:
 
     config = to_config(args)
     try:
+        from samspl.training.checkpoints import can_resume
         from samspl.training.records import is_first_process
         from samspl.training.run import train
     except ModuleNotFoundError as err:
@@ -155,10 +159,12 @@ def run(args: Any) -> int:
     from samspl.report import evaluation_table
 
     use_threads(args)
+    if not is_first_process():  # of several, one speaks
+        logging.getLogger("samspl").setLevel(logging.ERROR)
     try:
         result = train(config, progress=not args.quiet)
     except KeyboardInterrupt:
-        if is_first_process():
+        if is_first_process() and can_resume(Path(config.save_dir)):
             recipe = shlex.quote(str(Path(config.save_dir) / "config.yaml"))
             print(f"go on with: samspl train --config {recipe} --resume last", file=sys.stderr)
         raise

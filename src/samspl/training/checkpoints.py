@@ -4,6 +4,7 @@
 index, so that no random state is needed. `previous.ckpt` is the one before, should the last be damaged.
 """
 
+import dataclasses
 import io
 import logging
 import os
@@ -44,8 +45,15 @@ _FREE = (
     "init",
     "sam_weights",
     "compile",
+    "channels_last",
 )
 """Fields that may change between a run and its continuation; none changes the result."""
+_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(TrainConfig)
+    if field.default is not dataclasses.MISSING
+}
+"""What stood for a setting in checkpoints that were written before there was one."""
 
 
 class Interrupted(BaseException):
@@ -62,6 +70,10 @@ class Resume:
     """Epoch to go on in, counted from 0."""
     batches: int
     """Batches of that epoch which are done, in each process."""
+    normalise: str | None = None
+    """How its frames are normalised; None in checkpoints that do not say."""
+    identity: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """Settings and data that the result depends on."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -126,23 +138,29 @@ def read_last(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def find_resume(config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> Resume | None:
-    """The checkpoint that a run goes on from, checked to be of the same configuration and data.
+def can_resume(folder: Path) -> bool:
+    """Whether a run's folder holds a checkpoint to go on from."""
+    return any((folder / name).exists() for name in (LAST_FILE, PREVIOUS_FILE))
 
-    Args:
-        config: Of the new run.
-        sha256: Checksums of its lists, by a name for each.
-        world_size: Its processes.
+
+def find_resume(config: TrainConfig) -> Resume | None:
+    """The checkpoint that a run goes on from; `check_same_run` tells whether it may.
+
     Raises:
-        ConfigError: if the file is not there or of another run; or if a run is there and was not to be resumed.
+        ConfigError: if the file is not there, or if the folder holds a run that was not to be resumed.
         CheckpointError: if the file is damaged.
     """
     folder = Path(config.save_dir)
     last, previous = folder / LAST_FILE, folder / PREVIOUS_FILE
     if config.resume is None:
-        if any((folder / name).exists() for name in (LAST_FILE, PREVIOUS_FILE, BEST_FILE)):
+        if can_resume(folder):
             raise ConfigError(
                 f"{folder} holds an earlier run; go on with --resume last, or choose another --save-dir"
+            )
+        if (folder / BEST_FILE).exists():
+            raise ConfigError(
+                f"{folder} holds {BEST_FILE} of a run that cannot be gone on with; move it, or choose another "
+                "--save-dir"
             )
         return None
     path = last if config.resume == "last" else Path(config.resume)
@@ -150,19 +168,37 @@ def find_resume(config: TrainConfig, sha256: Mapping[str, str], world_size: int)
         path = previous  # killed between two renames
     if not path.is_file():
         raise ConfigError(f"nothing to resume: {path} does not exist; leave --resume out to start")
+    if path.parent.resolve() != folder.resolve() and (can_resume(folder) or (folder / BEST_FILE).exists()):
+        raise ConfigError(
+            f"{folder} holds another run than {path}, which would overwrite it; choose another --save-dir"
+        )
     stored = read_last(path)[_KEY]
+    return Resume(path, stored["epoch"], stored["batches"], stored.get("normalise"), stored["identity"])
+
+
+def check_same_run(resume: Resume, config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> None:
+    """Refuse to go on with other settings or data.
+
+    Args:
+        resume: Where the run stood.
+        config: Of its continuation.
+        sha256: Checksums of its lists, by a name for each.
+        world_size: Its processes.
+    Raises:
+        ConfigError: names every difference.
+    """
     now = _identity(config, sha256, world_size)
+    then = {**_DEFAULTS, **resume.identity}
     differences = [
-        f"{name} {stored['identity'].get(name)!r} (now {now.get(name)!r})"
-        for name in sorted(stored["identity"].keys() | now.keys())
-        if stored["identity"].get(name) != now.get(name)
+        f"{name} {then.get(name)!r} (now {now.get(name)!r})"
+        for name in sorted((then.keys() | now.keys()) - set(_FREE))
+        if then.get(name) != now.get(name)
     ]
     if differences:
         raise ConfigError(
-            f"{path} is of another run, with {', '.join(differences)}; go on with the same settings and data, "
-            f"as in {folder / 'config.yaml'}"
+            f"{resume.path} is of another run, with {', '.join(differences)}; go on with the same settings and data, "
+            f"as in {resume.path.with_name('config.yaml')}"
         )
-    return Resume(path, stored["epoch"], stored["batches"])
 
 
 def _identity(config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> dict[str, Any]:
@@ -178,12 +214,16 @@ class Checkpoints(Callback):
         config: The run.
         sha256: Checksums of its lists.
         world_size: Its processes.
+        normalise: How its frames are normalised.
     """
 
-    def __init__(self, config: TrainConfig, sha256: Mapping[str, str], world_size: int) -> None:
+    def __init__(
+        self, config: TrainConfig, sha256: Mapping[str, str], world_size: int, normalise: str
+    ) -> None:
         self.path = Path(config.save_dir) / LAST_FILE
         self.save_every = config.save_every
         self.identity = _identity(config, sha256, world_size)
+        self.normalise = normalise
         self._position = (0, 0)
         self._is_asked_to_stop = False
         self._asked_at = 0.0
@@ -235,7 +275,12 @@ class Checkpoints(Callback):
     ) -> None:
         """Say whose checkpoint it is and where the run stands."""
         epoch, batches = self._position
-        checkpoint[_KEY] = {"identity": self.identity, "epoch": epoch, "batches": batches}
+        checkpoint[_KEY] = {
+            "identity": self.identity,
+            "epoch": epoch,
+            "batches": batches,
+            "normalise": self.normalise,
+        }
 
     def _save(self, trainer: pl.Trainer, epoch: int, batches: int) -> None:
         self._position = (epoch, batches)

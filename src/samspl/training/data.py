@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samspl.checkpoint import Checkpoint
 from samspl.config import TrainConfig
 from samspl.data.broad import broad_augmentation
 from samspl.data.check import check_dataset
@@ -43,12 +42,12 @@ class Part:
     """How its masks come to the evaluation size."""
 
 
-def open_parts(config: TrainConfig, init: Checkpoint | None) -> tuple[list[Part], Preprocess]:
+def open_parts(config: TrainConfig, begun_with: str | None = None) -> tuple[list[Part], Preprocess]:
     """Open the data sets of a run and settle the preprocessing, one for all.
 
     Args:
         config: The run.
-        init: Weights it starts from; if they normalise by frame, so does the run.
+        begun_with: How the weights it starts from normalise, if they say; so does the run unless it is told.
     Raises:
         ConfigError: for settings that do not fit the data.
         DatasetError: if the data cannot be used.
@@ -59,7 +58,7 @@ def open_parts(config: TrainConfig, init: Checkpoint | None) -> tuple[list[Part]
         raise ConfigError(
             f"dataset is {config.dataset!r}, of which two are named alike; rename a folder or specification"
         )
-    preprocess = choose_preprocess(config, specs, init)
+    preprocess = choose_preprocess(config, specs, begun_with)
     if config.augmentation == "broad" and preprocess.normalise != "frame":
         raise ConfigError(
             "augmentation broad needs frames normalised by their own statistics; use --normalise frame"
@@ -78,7 +77,7 @@ def open_parts(config: TrainConfig, init: Checkpoint | None) -> tuple[list[Part]
 
 
 def choose_preprocess(
-    config: TrainConfig, specs: Sequence[DatasetSpec], init: Checkpoint | None
+    config: TrainConfig, specs: Sequence[DatasetSpec], begun_with: str | None = None
 ) -> Preprocess:
     """The preprocessing that all data sets of a run share and its checkpoint keeps.
 
@@ -88,8 +87,7 @@ def choose_preprocess(
     sizes = {spec.image_size for spec in specs}
     if config.image_size is None and len(sizes) > 1:
         raise ConfigError(f"the data sets' image sizes are {sorted(sizes)}; choose one with --image-size")
-    init_mode = init.preprocess.normalise if init is not None and init.preprocess is not None else "fixed"
-    mode = config.normalise or ("frame" if len(specs) > 1 else init_mode)
+    mode = config.normalise or ("frame" if len(specs) > 1 else begun_with or "fixed")
     if mode == "fixed" and len(specs) > 1:
         raise ConfigError(
             "normalise is fixed, but several data sets share no mean and std; use --normalise frame"

@@ -66,7 +66,8 @@ class TrainingModule(pl.LightningModule):
         """Of the last batch."""
         self._loss_sum, self._loss_count = 0.0, 0
         if config.compile:
-            model.compile()
+            # an epoch has two shapes, of whole batches and of the last: two graphs cost less than one for any shape
+            model.compile(dynamic=False)
 
     @property
     def evaluated(self) -> SAMSPL:
@@ -88,10 +89,7 @@ class TrainingModule(pl.LightningModule):
         Raises:
             SamsplError: if it is not finite; names the images.
         """
-        image = batch.image
-        if self.config.channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
-        loss = self.loss(self.model(image), batch.gt_mask)
+        loss = self.loss(self.model(batch.image), batch.gt_mask)
         self.last_loss = loss.item()
         if not math.isfinite(self.last_loss):
             raise SamsplError(
@@ -100,7 +98,14 @@ class TrainingModule(pl.LightningModule):
             )
         self._loss_sum += self.last_loss * len(batch.ids)
         self._loss_count += len(batch.ids)
-        return loss
+        return loss * self._accumulation_scale(batch_index)
+
+    def _accumulation_scale(self, batch_index: int) -> float:
+        """Makes the gradients of an epoch's last step a mean too: Lightning divides by `accumulate` even where fewer
+        batches are left."""
+        count, wanted = int(self.trainer.num_training_batches), self.config.accumulate
+        left = count % wanted
+        return wanted / left if left and batch_index >= count - left else 1.0
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the running mean."""
@@ -110,9 +115,16 @@ class TrainingModule(pl.LightningModule):
 
     def mean_loss(self) -> float:
         """Of this epoch's images so far, over all processes, each of which must call it."""
+        total, count = self._loss_of_all()
+        return total / max(count, 1)
+
+    def _loss_of_all(self) -> tuple[float, float]:
+        """Sum of losses and number of images, over all processes, each of which must call it."""
+        if self.trainer.world_size == 1:
+            return self._loss_sum, self._loss_count
         sums = torch.tensor([self._loss_sum, self._loss_count], dtype=torch.float32, device=self.device)
         total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
-        return total / max(count, 1)
+        return total, count
 
     def on_validation_start(self) -> None:
         """Let all processes judge the same network: each has had its own images' BatchNorm statistics."""
@@ -128,7 +140,7 @@ class TrainingModule(pl.LightningModule):
         Raises:
             SamsplError: if its prediction is not finite; names the image.
         """
-        logits = self.evaluated(sample.values[None])[0]
+        logits = self.evaluated.forward(sample.values[None])[0]  # not compiled: each image size would be anew
         try:
             prob = to_source_size(logits_to_prob(logits[0, 0].float()), sample.geometry)
         except ValueError as err:
@@ -154,9 +166,10 @@ class TrainingModule(pl.LightningModule):
         return [optimizer], [make_schedule(optimizer, self.config)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the mean of the loss so far."""
-        checkpoint["loss_so_far"] = [self._loss_sum, self._loss_count]
+        """Keep the mean of the loss so far; every process comes here, one of them writes."""
+        checkpoint["loss_so_far"] = list(self._loss_of_all())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with it."""
-        self._loss_sum, self._loss_count = checkpoint["loss_so_far"]
+        """Go on with it, in the first process: what was kept is that of all."""
+        if self.trainer.is_global_zero:
+            self._loss_sum, self._loss_count = checkpoint["loss_so_far"]

@@ -40,6 +40,8 @@ BLANK_EPOCHS = 5
 """Epochs in a row without any predicted foreground after which a run is called collapsed."""
 _PACKAGES = ("torch", "pytorch-lightning", "pytorch-optimizer", "numpy", "scipy", "pillow", "torchmetrics")
 _SHOWN_HEIGHT_PX = 400
+_SHOWN_EVERY = 8
+"""Validation images between two words of the bar."""
 
 
 def is_first_process() -> bool:
@@ -235,10 +237,16 @@ def side_by_side(shown: Sequence[Shown]) -> np.ndarray:
 
 
 class Progress(Callback):
-    """A bar over the whole run on standard error: images a second, time left, loss and IoU."""
+    """A bar over the whole run on standard error: images a second, time left, loss and IoU.
 
-    def __init__(self) -> None:
+    Args:
+        done: Images of the first epoch that each process has had before.
+    """
+
+    def __init__(self, done: int = 0) -> None:
+        self.done = done
         self._bar: tqdm | None = None
+        self._validated = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar where the run stands."""
@@ -247,11 +255,12 @@ class Progress(Callback):
         assert trainer.max_epochs is not None
         if trainer.is_global_zero:
             self._bar = tqdm(
-                total=trainer.max_epochs * self._an_epoch, unit="image", file=sys.stderr, smoothing=0.05
+                total=trainer.max_epochs * self._an_epoch,
+                initial=trainer.current_epoch * self._an_epoch + self.done * trainer.world_size,
+                unit="image",
+                file=sys.stderr,
+                smoothing=0.05,
             )
-            self._bar.initial = trainer.current_epoch * self._an_epoch
-            self._bar.reset(self._bar.total)
-            self._bar.update(self._bar.initial)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -265,6 +274,24 @@ class Progress(Callback):
             shown["IoU"] = f"{100 * pl_module.mean_figures['iou']:.2f} %"
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(len(batch.ids) * trainer.world_size)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from 0."""
+        self._validated = 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Say how far validation is, while the bar stands."""
+        self._validated += 1
+        if self._bar is not None and self._validated % _SHOWN_EVERY == 0:
+            self._bar.set_postfix_str(f"validating {self._validated} of {sum(trainer.num_val_batches)}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

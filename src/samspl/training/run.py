@@ -4,16 +4,19 @@ import dataclasses
 import json
 import logging
 import os
+import signal
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
+from tqdm import tqdm
 
 from samspl import __version__
 from samspl.backends import TorchBackend, resolve_device
@@ -30,7 +33,14 @@ from samspl.models.network import SAMSPL
 from samspl.models.variants import variant_config
 from samspl.models.weights import load_exactly
 from samspl.preprocess import Preprocess
-from samspl.training.checkpoints import AtomicCheckpointIO, Checkpoints, Interrupted, find_resume
+from samspl.training.checkpoints import (
+    AtomicCheckpointIO,
+    Checkpoints,
+    Interrupted,
+    Resume,
+    check_same_run,
+    find_resume,
+)
 from samspl.training.data import Part, check_stride, open_parts
 from samspl.training.module import TrainingModule
 from samspl.training.records import CONFIG_FILE, Progress, Records, checksums, describe_run, is_first_process
@@ -71,14 +81,19 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     _quiet_lightning()
     processes = _processes(config)
     pl.seed_everything(config.seed, verbose=False)
-    init = read_checkpoint(config.init) if config.init is not None and config.resume is None else None
+    resume = find_resume(config)
+    init = _read_init(config, resume)
     model = _build_network(config, init)
-    parts, preprocess = open_parts(config, init)
+    parts, preprocess = open_parts(config, _begun_with(init, resume))
     assert preprocess.image_size is not None
+    if init is not None and init.preprocess is not None and resume is None:
+        _tell_change(init.preprocess, preprocess)
     # of validation and of the weights' users; patches were cut at the native scale where that is kept
     kept = dataclasses.replace(preprocess, image_size=None) if config.native_size else preprocess
     sha256 = checksums(parts)
-    resume = find_resume(config, sha256, processes.count)
+    if resume is not None:
+        check_same_run(resume, config, sha256, processes.count)
+    scored = _open_scored(config, parts) if is_first_process() else []
     is_described = resume is not None and (Path(config.save_dir) / CONFIG_FILE).exists()
     if is_first_process() and not is_described:  # what began the run is not overwritten
         describe_run(config, parts)
@@ -91,6 +106,7 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
         rank=processes.rank,
         weights=config.sampling_weights,
     )
+    loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
     sampler = loader.sampler
     assert isinstance(sampler, EpochSampler)
     check_stride(config, model, sum(sampler.counts), preprocess.image_size)
@@ -103,9 +119,11 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
         raise ConfigError(f"{processes.count} processes have fewer validation images between them; use fewer")
     callbacks: list[Callback] = [
         Records(config, kept, _record(config, parts), resume.epoch if resume else 0),
-        Checkpoints(config, sha256, processes.count),
+        Checkpoints(config, sha256, processes.count, preprocess.normalise),
     ]
-    trainer = _trainer(config, processes, [*callbacks, *([Progress()] if progress else [])])
+    if progress:
+        callbacks.append(Progress(resume.batches * config.batch_size if resume else 0))
+    trainer = _trainer(config, processes, callbacks)
     val_loaders = [
         make_eval_loader(part.val, kept, num_replicas=processes.count, rank=processes.rank) for part in parts
     ]
@@ -120,7 +138,7 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
     except Interrupted as err:
         raise KeyboardInterrupt from err
     best = Path(config.save_dir) / BEST_FILE
-    evaluations = _evaluate_best(best, config, parts, kept) if is_first_process() else ()
+    evaluations = _evaluate_best(best, config, parts, scored, kept, progress) if scored else ()
     return TrainResult(best, config.select_on, evaluations)
 
 
@@ -143,6 +161,37 @@ def _processes(config: TrainConfig) -> _Processes:
     return _Processes(int(os.environ.get("RANK", "0")), count, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
+def _read_init(config: TrainConfig, resume: Resume | None) -> Checkpoint | None:
+    """The weights to start from; of a run that goes on only asked where its checkpoint does not say what they say."""
+    is_known = resume is not None and resume.normalise is not None
+    return None if config.init is None or is_known else read_checkpoint(config.init)
+
+
+def _begun_with(init: Checkpoint | None, resume: Resume | None) -> str | None:
+    """How the weights that a run begins or goes on with normalise, if they say."""
+    if resume is not None and resume.normalise is not None:
+        return resume.normalise
+    return init.preprocess.normalise if init is not None and init.preprocess is not None else None
+
+
+def _tell_change(before: Preprocess, now: Preprocess) -> None:
+    """Say where the weights to start from have seen other values than this run will show."""
+
+    def words(one: Preprocess) -> str:
+        by_set = f"mean {one.mean} and std {one.std}"
+        return by_set if one.normalise == "fixed" else "each frame's own statistics"
+
+    if words(before) != words(now):
+        logger.info("weights to start from normalise by %s, this run by %s", words(before), words(now))
+
+
+def _begin_worker(begin: Callable[[int], None] | None, worker: int) -> None:
+    """Start a process that loads images: Ctrl-C, which all get, is for the one that trains, to stop between steps."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if begin is not None:
+        begin(worker)
+
+
 def _build_network(config: TrainConfig, init: Checkpoint | None) -> SAMSPL:
     model = SAMSPL(variant_config(config.variant, **config.model))
     if config.resume is None:  # else the checkpoint holds everything
@@ -153,7 +202,7 @@ def _build_network(config: TrainConfig, init: Checkpoint | None) -> SAMSPL:
             load_exactly(model, init.state, init.source)
     if config.freezes_trunk:
         model.freeze_trunk()
-    return model.to(memory_format=torch.channels_last) if config.channels_last else model  # type: ignore[call-overload]
+    return model
 
 
 def _check_same_network(model: SAMSPL, init: Checkpoint, config: TrainConfig) -> None:
@@ -211,24 +260,44 @@ def _trainer(config: TrainConfig, processes: _Processes, callbacks: list[Callbac
     )
 
 
-def _evaluate_best(
-    best: Path, config: TrainConfig, parts: Sequence[Part], preprocess: Preprocess
-) -> tuple[dict[str, Any], ...]:
-    """Score the best weights on the chosen split of every data set, and keep the result beside them."""
+def _open_scored(config: TrainConfig, parts: Sequence[Part]) -> list[PairSource]:
+    """The chosen split of every data set, for the table at the end; none if none was asked for.
+
+    Raises:
+        ConfigError: if there is no such split; raised before the run, not after it.
+        DatasetError: if it cannot be used.
+    """
     split = config.test_split or config.select_on
     if split == "none":
-        return ()
+        return []
+    return [
+        part.val
+        if split == part.val.split.name or part.asked.lower() == SYNTHETIC
+        else open_dataset(part.asked, config.data_path, split, config.split_set)
+        for part in parts
+    ]
+
+
+def _evaluate_best(
+    best: Path,
+    config: TrainConfig,
+    parts: Sequence[Part],
+    scored: Sequence[PairSource],
+    preprocess: Preprocess,
+    progress: bool,
+) -> tuple[dict[str, Any], ...]:
+    """Score the best weights on every data set, and keep the result beside them."""
     backend = TorchBackend(
         build_model(read_checkpoint(best)), "auto" if config.device == "auto" else config.device
     )
     results = []
-    for part in parts:
-        source: PairSource = part.val
-        if split != part.val.split.name and part.asked.lower() != SYNTHETIC:
-            source = open_dataset(part.asked, config.data_path, split, config.split_set)
+    for part, source in zip(parts, scored, strict=True):
         own = source.split
+        indices = tqdm(
+            range(len(source)), f"scoring {part.name}", unit="image", file=sys.stderr, disable=not progress
+        )
         result = evaluate(
-            backend, (source.pair(i) for i in range(len(source))), preprocess, mask_resize=part.mask_resize
+            backend, (source.pair(i) for i in indices), preprocess, mask_resize=part.mask_resize
         )
         values = result.to_dict(part.name, own.name, own.split_set, own.sha256, str(best))
         results.append({**values, "selected_on": config.select_on})

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from samspl.checkpoint import Checkpoint
 from samspl.config import ModelConfig, TrainConfig
 from samspl.data.dataset import InfraredDataset
 from samspl.data.specs import DatasetSpec
@@ -22,25 +21,23 @@ def config(**changes: object) -> TrainConfig:
 
 
 def test_one_data_set_gives_its_own_preprocessing() -> None:
-    assert choose_preprocess(config(), [A], None) == Preprocess((10.0,), (2.0,), 256)
-    assert choose_preprocess(config(image_size=64), [A], None).image_size == 64
-    assert choose_preprocess(config(normalise="frame"), [A], None).normalise == "frame"
+    assert choose_preprocess(config(), [A]) == Preprocess((10.0,), (2.0,), 256)
+    assert choose_preprocess(config(image_size=64), [A]).image_size == 64
+    assert choose_preprocess(config(normalise="frame"), [A]).normalise == "frame"
 
 
 def test_several_data_sets_are_normalised_by_frame_and_need_one_size() -> None:
-    assert choose_preprocess(config(image_size=64), [A, B], None).normalise == "frame"
+    assert choose_preprocess(config(image_size=64), [A, B]).normalise == "frame"
     with pytest.raises(ConfigError, match=r"image sizes are \[256, 512\]; choose one with --image-size"):
-        choose_preprocess(config(), [A, B], None)
+        choose_preprocess(config(), [A, B])
     with pytest.raises(ConfigError, match="share no mean and std"):
-        choose_preprocess(config(image_size=64, normalise="fixed"), [A, B], None)
+        choose_preprocess(config(image_size=64, normalise="fixed"), [A, B])
 
 
 def test_weights_to_start_from_say_how_frames_are_normalised() -> None:
-    by_frame = Checkpoint(ModelConfig(), {}, Preprocess(normalise="frame", image_size=64))
-    authors = Checkpoint(ModelConfig(), {})
-    assert choose_preprocess(config(), [A], by_frame).normalise == "frame"
-    assert choose_preprocess(config(normalise="fixed"), [A], by_frame).normalise == "fixed"
-    assert choose_preprocess(config(), [A], authors).normalise == "fixed"
+    assert choose_preprocess(config(), [A], "frame").normalise == "frame"
+    assert choose_preprocess(config(normalise="fixed"), [A], "frame").normalise == "fixed"
+    assert choose_preprocess(config(), [A], "fixed").normalise == "fixed"
 
 
 def test_batch_must_be_filled_by_all_processes_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,16 +68,16 @@ def test_single_image_of_a_single_deep_pixel_is_refused(
 
 def test_parts_divide_the_train_list(tmp_path: Path) -> None:
     root = write_images(tmp_path / "mine", 20)
-    (part,), preprocess = open_parts(tiny_config(root, tmp_path / "run"), None)
+    (part,), preprocess = open_parts(tiny_config(root, tmp_path / "run"))
     assert isinstance(part.val, InfraredDataset)
     assert len(part.train) == 18
     assert len(part.val) == 2
     assert not set(part.train_split.ids) & set(part.val.ids)
     assert preprocess.image_size == 32
-    (published,), _ = open_parts(tiny_config(root, tmp_path / "run", select_on="test"), None)
+    (published,), _ = open_parts(tiny_config(root, tmp_path / "run", select_on="test"))
     assert (len(published.train), len(published.val), published.val.split.name) == (20, 4, "test")
 
 
 def test_synthetic_scenes_have_no_test_list() -> None:
     with pytest.raises(ConfigError, match="synthetic has no test list"):
-        open_parts(config(dataset="synthetic", select_on="test"), None)
+        open_parts(config(dataset="synthetic", select_on="test"))

@@ -71,6 +71,24 @@ def test_blank_predictions_of_all_data_sets_are_noted_and_undefined_figures_are_
     assert module.mean_figures["iou"] == 0.5  # of 0 and 1
 
 
+def test_mean_loss_of_several_processes_goes_on_as_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = make_module(monkeypatch)
+    module._loss_sum, module._loss_count = 6.0, 3  # the other process has as much
+    strategy = types.SimpleNamespace(reduce=lambda tensor, reduce_op: 2 * tensor)
+    both = types.SimpleNamespace(world_size=2, strategy=strategy, is_global_zero=True)
+    monkeypatch.setattr(TrainingModule, "trainer", both)
+    checkpoint: dict = {}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["loss_so_far"] == [12.0, 6.0]
+    first, second = (make_module(monkeypatch) for _ in range(2))
+    monkeypatch.setattr(TrainingModule, "trainer", both)
+    first.on_load_checkpoint(checkpoint)
+    both.is_global_zero = False
+    second.on_load_checkpoint(checkpoint)
+    assert (first._loss_sum, first._loss_count) == (12.0, 6.0)
+    assert (second._loss_sum, second._loss_count) == (0.0, 0)
+
+
 def test_prediction_that_is_not_finite_names_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     module = make_module(monkeypatch)
     monkeypatch.setattr(SAMSPL, "forward", lambda self, images: (images[:, :1] * float("nan"),) * 3)

@@ -20,7 +20,7 @@ from tests.unit.training.tiny import tiny_config, write_images
 
 def test_description_holds_lists_and_their_checksums(tmp_path: Path) -> None:
     config = tiny_config(write_images(tmp_path / "mine", 10), tmp_path / "run")
-    parts, _ = open_parts(config, None)
+    parts, _ = open_parts(config)
     describe_run(config, parts)
     assert json.loads((tmp_path / "run" / "splits" / "sha256.json").read_text()) == checksums(parts)
     assert (tmp_path / "run" / "splits" / "mine" / "val.txt").read_text().split() == list(
@@ -72,14 +72,23 @@ def test_bar_begins_where_the_run_stands_and_shows_loss_and_iou(monkeypatch: pyt
     )
     loader = types.SimpleNamespace(sampler=range(10))
     trainer = types.SimpleNamespace(
-        train_dataloader=loader, world_size=2, max_epochs=5, is_global_zero=True, current_epoch=3
+        train_dataloader=loader,
+        world_size=2,
+        max_epochs=5,
+        is_global_zero=True,
+        current_epoch=3,
+        num_val_batches=[5, 4],
     )
     module = TrainingModule.__new__(TrainingModule)
     TrainingModule.__base__.__init__(module)
     module.figures, module.last_loss = {"a": dict.fromkeys(("iou", "niou", "f1", "pd", "fa"), 0.5)}, 0.25
-    bar = Progress()
+    bar = Progress(done=4)
     bar.on_train_start(trainer, module)
     bar.on_train_batch_end(trainer, module, None, types.SimpleNamespace(ids=["x"] * 4), 0)
-    bar.on_train_end(trainer, module)
-    assert "68/100" in text.getvalue()
+    assert "76/100" in text.getvalue()
     assert "epoch=4, loss=0.25, IoU=50.00 %" in text.getvalue()
+    bar.on_validation_epoch_start(trainer, module)
+    for index in range(9):
+        bar.on_validation_batch_end(trainer, module, None, None, index)
+    bar.on_train_end(trainer, module)
+    assert "validating 8 of 9" in text.getvalue()
