@@ -10,13 +10,13 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from samspl import __version__
-from samspl.cli import data, info, predict, test, train, weights
+from samspl.cli import bench, data, export, info, predict, test, train, weights
 from samspl.cli.common import argument_sentence, command_parser, group_parser, published_spellings, set_up
 from samspl.cli.mistakes import mistyped
 from samspl.cli.processes import speaks_first, wait_for_turn
 from samspl.errors import ConfigError, SamsplError
 
-COMMANDS = (predict, train, test, weights, data, info)
+COMMANDS = (predict, train, test, export, weights, data, bench, info)
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
