@@ -35,7 +35,8 @@ class ScaledPatch:
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
         """Cut both alike; only what the patch shows is computed."""
-        low, high = np.log(SCALES)
+        # a frame is not made smaller than the patch
+        low, high = np.log((max(SCALES[0], min(1.0, self.size / min(image.shape))), SCALES[1]))
         scale = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.5 else 1.0
         seen = round(self.size / scale)  # pixels of the frame along the patch
         seen_hw = np.minimum(seen, image.shape)
