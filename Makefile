@@ -1,5 +1,6 @@
 # make demo   from nothing to detections in pictures
 # make test   lint, types, tests
+# make docs   the documentation as a site, in site/
 # make bench  speed of the network on this machine
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 # --no-compile spares a third of the time of the install: Python compiles what is used when it is used
 
-.PHONY: demo test bench clean
+.PHONY: demo test docs bench clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +19,10 @@ $(VENV)/.with-train: pyproject.toml constraints.txt | $(VENV)/bin/pip
 
 $(VENV)/.with-dev: $(VENV)/.with-train
 	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+$(VENV)/.with-docs: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[docs]'
 	touch $@
 
 # One thread: more gain nothing on a network this small, and lose much where other work shares the cores
@@ -37,8 +42,11 @@ test: $(VENV)/.with-dev
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
+docs: $(VENV)/.with-docs
+	$(BIN)/zensical build --clean --strict
+
 bench: $(VENV)/.with-train
 	$(BIN)/python benchmarks/network_speed.py
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist site

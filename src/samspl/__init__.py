@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from samspl.inference.detector import Detector as Detector
     from samspl.models.factory import create_model as create_model
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "Detector": "samspl.inference.detector",
