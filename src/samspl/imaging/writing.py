@@ -60,7 +60,7 @@ def write_image(path: str | Path, array: np.ndarray) -> None:
         array = np.where(array, np.uint8(255), np.uint8(0))
     encoded = io.BytesIO()
     if suffix == ".png":
-        # half the time of Pillow's level 6 for an eighth to a quarter more bytes: overlays cost more than small networks
+        # half the time of Pillow's level 6 for a quarter more bytes: overlays take as long as small networks
         Image.fromarray(np.ascontiguousarray(array)).save(encoded, "PNG", compress_level=3)
     else:
         tifffile.imwrite(encoded, array, photometric="rgb" if is_colour else "minisblack")
