@@ -1,4 +1,4 @@
-"""Reading, writing and resizing images."""
+"""Reading images."""
 
 import io
 import struct
@@ -15,11 +15,9 @@ from PIL import Image
 from samspl.errors import ImageError
 from samspl.imaging import (
     decoders,
-    nearest_index,
     read_image,
     read_mask,
     reading,
-    resize,
     to_grey,
     write_image,
 )
@@ -359,140 +357,6 @@ def test_mask_with_nan_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.array([[np.nan, 1.0]]))
     with pytest.raises(ImageError, match=r"m\.npy.*NaN"):
         read_mask(tmp_path / "m.npy")
-
-
-def test_written_files_are_what_was_given_and_folders_are_made(tmp_path: Path) -> None:
-    mask = np.array([[True, False]])
-    write_image(tmp_path / "new" / "deep" / "m.png", mask)
-    assert read_image(tmp_path / "new" / "deep" / "m.png").tolist() == [[255, 0]]
-    prob = np.array([[0.25, 1e-6]], np.float32)
-    write_image(tmp_path / "p.tiff", prob)
-    np.testing.assert_array_equal(read_image(tmp_path / "p.tiff"), prob)
-    colour = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    write_image(tmp_path / "c.png", colour)
-    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "c.png")), colour)
-
-
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("a.jpg", GREY8),
-        ("a.png", GREY8.astype(np.float32)),
-        ("a.png", GREY8[None]),
-        ("a.png", GREY8[:0]),
-        ("a.tif", GREY8.astype(np.int64)),
-    ],
-)
-def test_what_cannot_be_written_is_refused_before_a_file_is_made(
-    tmp_path: Path, name: str, array: np.ndarray
-) -> None:
-    with pytest.raises(ImageError, match=name):
-        write_image(tmp_path / name, array)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_full_disk_leaves_the_old_file_and_no_half_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_image(tmp_path / "a.png", GREY8)
-
-    def fill_up(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(bytes(data)[:10])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
-    with pytest.raises(ImageError, match=r"a\.png.*No space left"):
-        write_image(tmp_path / "a.png", GREY8 // 2)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GREY8)
-
-
-def test_crash_before_renaming_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_image(tmp_path / "a.png", GREY8)
-
-    def fail(self: Path, target: Path) -> Path:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(ImageError, match=r"a\.png.*Input/output error"):
-        write_image(tmp_path / "a.png", GREY8 // 2)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GREY8)
-
-
-def test_folder_in_the_way_of_a_file_is_an_image_error(tmp_path: Path) -> None:
-    (tmp_path / "a.png").mkdir()
-    with pytest.raises(ImageError, match=r"a\.png.*cannot be written"):
-        write_image(tmp_path / "a.png", GREY8)
-    (tmp_path / "file").write_text("x")
-    for name in ("b.png", "c/d/b.png"):
-        with pytest.raises(
-            ImageError, match=r"b\.png cannot be written: .*file is a file where a folder"
-        ) as err:
-            write_image(tmp_path / "file" / name, GREY8)
-        assert "space" not in str(err.value)
-
-
-def pillow(image: np.ndarray, size_hw: tuple[int, int], method: Image.Resampling) -> np.ndarray:
-    """Pillow's resize, rows first as all Pillows before 13 do."""
-    rows = Image.fromarray(image).resize((size_hw[1], image.shape[0]), method)
-    return np.array(rows.resize(size_hw[::-1], method))
-
-
-@pytest.mark.parametrize("size_hw", [(3, 9), (12, 10), (1, 1), (7, 4), (6, 11), (2, 5)])
-def test_resize_equals_pillow(size_hw: tuple[int, int]) -> None:
-    bilinear, nearest = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
-    np.testing.assert_array_equal(resize(GREY8, size_hw, "bilinear"), pillow(GREY8, size_hw, bilinear))
-    deep = pillow(GREY16.astype(np.float32), size_hw, bilinear)
-    np.testing.assert_array_equal(resize(GREY16, size_hw, "bilinear"), deep)
-    for dtype in (np.uint8, np.uint16, np.float64, np.bool_):
-        resized = resize(GREY8.astype(dtype), size_hw, "nearest")
-        assert resized.dtype == dtype
-        np.testing.assert_array_equal(resized, pillow(GREY8, size_hw, nearest).astype(dtype))
-
-
-@pytest.mark.parametrize("size_hw", [(256, 256), (480, 300), (100, 333)])
-def test_resize_differs_from_any_pillow_by_rounding_at_most(size_hw: tuple[int, int]) -> None:
-    for hw in ((220, 325), (500, 130), (96, 135)):
-        image = np.random.default_rng(0).integers(0, 256, hw, dtype=np.uint8)
-        whole = np.array(Image.fromarray(image).resize(size_hw[::-1], Image.Resampling.BILINEAR))
-        assert np.abs(resize(image, size_hw, "bilinear").astype(int) - whole).max() <= 1
-
-
-def test_nearest_index_equals_pillow_for_many_lengths() -> None:
-    for length in (1, 2, 7, 220, 400, 512):
-        row = Image.fromarray(np.arange(length, dtype=np.float32)[None])
-        for new_length in (1, 3, 256, 325, 511, 1000):
-            expected = np.array(row.resize((new_length, 5), Image.Resampling.NEAREST))[2]
-            np.testing.assert_array_equal(nearest_index(length, new_length), expected)
-
-
-def test_resize_to_the_same_size_is_the_input_itself() -> None:
-    assert resize(GREY16, (6, 5), "bilinear") is GREY16
-    assert resize(GREY16, (6, 5), "nearest") is GREY16
-
-
-def test_bilinear_resize_of_a_flipped_image_is_the_flipped_resize() -> None:
-    image = np.random.default_rng(5).normal(size=(17, 23)).astype(np.float32)
-    straight = resize(image, (9, 40), "bilinear")
-    np.testing.assert_allclose(
-        resize(image[::-1, ::-1], (9, 40), "bilinear")[::-1, ::-1], straight, atol=1e-5
-    )
-
-
-@pytest.mark.parametrize(
-    ("image", "size_hw", "method"),
-    [
-        (GREY8, (0, 3), "bilinear"),
-        (GREY8[None], (2, 2), "bilinear"),
-        (GREY8[:0], (2, 2), "nearest"),
-        (GREY8, (2, 2), "cubic"),
-    ],
-)
-def test_resize_refuses_wrong_arguments(image: np.ndarray, size_hw: tuple[int, int], method: str) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        resize(image, size_hw, method)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
