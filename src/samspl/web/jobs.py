@@ -133,13 +133,10 @@ def _images_of(upload: Upload) -> Iterator[tuple[str, np.ndarray | str]]:
 def _size_in_header(path: Path) -> tuple[int, int]:
     """Width and height, so that a small file of many pixels is refused before memory is asked for; zeros where the
     header cannot be read, which the reader then puts into words."""
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return tiff.pages.first.imagewidth, tiff.pages.first.imagelength
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError):
-        pass
+    # readers raise nearly anything for what is not theirs, or damaged
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as tiff:
+        return tiff.pages.first.imagewidth, tiff.pages.first.imagelength
     for plugin in (PngImagePlugin.PngImageFile, JpegImagePlugin.JpegImageFile, BmpImagePlugin.BmpImageFile):
-        # Pillow's readers raise nearly anything for what is not theirs
         with contextlib.suppress(Exception), path.open("rb") as file:
             return plugin(file).size
     return 0, 0

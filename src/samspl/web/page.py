@@ -19,7 +19,7 @@ from samspl.web.weights import Detectors
 
 TITLE = "Infrared small targets"
 STATIC = Path(__file__).parent / "static"
-GONE = "These results are no longer kept; choose the images again."
+_GONE = "These results are no longer kept; choose the images again."
 _HINT = "PNG, TIFF, JPEG, BMP or NPY, 8 or 16 bit, up to {limit:g} MB each"
 
 View = dict[str, Any]
@@ -61,7 +61,7 @@ class Handlers:
         try:
             detector = self.detectors.get(weights)
         except SamsplError as err:
-            return self._view(session, [str(err)]), gr.skip()
+            return self._view(_visitor(request), [str(err)]), gr.skip()
         if session is None:
             return empty_view(), detector.threshold
         frames = [Frame(kept.name, kept.image) for kept in session.kept]
@@ -72,8 +72,11 @@ class Handlers:
 
     def threshold(self, threshold: float, request: gr.Request) -> View:
         """Apply another threshold to the probabilities that are kept."""
-        check_threshold(threshold)
-        return self._change(request, lambda session: setattr(session, "threshold", threshold))
+        try:
+            checked = _threshold(threshold)
+        except ValueError as err:
+            return self._view(_visitor(request), [str(err)])
+        return self._change(request, lambda session: setattr(session, "threshold", checked))
 
     def stretch(self, stretch: str, request: gr.Request) -> View:
         """Show the values otherwise."""
@@ -112,11 +115,9 @@ class Handlers:
             raise gr.Error("no file came; upload one or several, and name them in the first field")
         try:
             detector = self.detectors.get(weights or self.detectors.names[0])
-            if threshold is not None:
-                check_threshold(float(threshold))
-        except (SamsplError, ValueError, TypeError) as err:
+            chosen = detector.threshold if threshold is None else _threshold(threshold)
+        except (SamsplError, ValueError) as err:
             raise gr.Error(str(err)) from err
-        chosen = detector.threshold if threshold is None else float(threshold)
         frames, problems = jobs.read_uploads(uploads)
         kept, more = jobs.detect(detector, frames)
         session = Session(kept, weights or self.detectors.names[0], chosen, "Automatic") if kept else None
@@ -129,7 +130,7 @@ class Handlers:
         frames: Sequence[Frame],
         problems: Sequence[str],
         weights: str,
-        threshold: float,
+        threshold: object,
         stretch: str,
         request: gr.Request,
         progress: Any = None,
@@ -137,27 +138,31 @@ class Handlers:
     ) -> View:
         visitor = _visitor(request)
         try:
-            check_threshold(threshold)
+            threshold = _threshold(threshold)
             detector = self.detectors.get(weights)
         except (SamsplError, ValueError) as err:
-            return self._view(self.sessions.of(visitor), [str(err)])
+            return self._view(visitor, [str(err)])
         report = _reporter(progress) if progress is not None else lambda done, total: None
         kept, more = jobs.detect(detector, frames, report)
         problems = [*problems, *more]
         if not kept:
-            return self._view(self.sessions.of(visitor), problems)
+            return self._view(visitor, problems)
         session = Session(kept, weights, threshold, stretch if stretch in STRETCHES else "Automatic")
         session.index = min(index, len(kept) - 1)
         self.sessions.open(visitor, session)
         return results_view(session, problems)
 
     def _change(self, request: gr.Request, change: Callable[[Session], None]) -> View:
-        session = self.sessions.of(_visitor(request))
+        visitor = _visitor(request)
+        session = self.sessions.of(visitor)
         if session is not None:
             change(session)
-        return self._view(session, [])
+        elif self.sessions.was_forgotten(visitor):
+            return self._view(visitor, [_GONE])
+        return self._view(visitor, [])
 
-    def _view(self, session: Session | None, problems: Sequence[str]) -> View:
+    def _view(self, visitor: str, problems: Sequence[str]) -> View:
+        session = self.sessions.of(visitor)
         return empty_view(problems) if session is None else results_view(session, problems)
 
 
@@ -258,6 +263,14 @@ def _uploads(files: Any) -> list[Upload]:
         for file in listed
         if isinstance(file, dict) and isinstance(file.get("path"), str)
     ]
+
+
+def _threshold(value: object) -> float:
+    """What a request gives for a threshold; raises ValueError for anything but a number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"threshold is {value!r}; expected a number between 0 and 1")
+    check_threshold(value)
+    return float(value)
 
 
 def _visitor(request: gr.Request) -> str:

@@ -7,6 +7,7 @@ to disk.
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -81,6 +82,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._by_visitor: dict[str, Session] = {}
+        self._forgotten: deque[str] = deque(maxlen=1000)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -109,7 +111,13 @@ class Sessions:
     def close(self, visitor: str) -> None:
         """Forget a visitor, who left."""
         with self._lock:
-            self._by_visitor.pop(visitor, None)
+            if self._by_visitor.pop(visitor, None) is not None:
+                self._forgotten.append(visitor)
+
+    def was_forgotten(self, visitor: str) -> bool:
+        """Whether a visitor had something that is no longer kept: a phone that slept seems to have left."""
+        with self._lock:
+            return visitor in self._forgotten and visitor not in self._by_visitor
 
     def _touch(self, visitor: str) -> Session | None:
         self._forget_old()
@@ -127,6 +135,7 @@ class Sessions:
             if now - session.touched_s > IDLE_S or (held > MAX_HELD_PIXELS and not is_last):
                 held -= session.pixels
                 del self._by_visitor[visitor]
+                self._forgotten.append(visitor)
 
 
 def _strongest(mask: np.ndarray, found: Components, prob: np.ndarray) -> np.ndarray:

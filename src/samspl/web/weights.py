@@ -13,13 +13,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from samspl.assets import bundled_weights
 from samspl.checkpoint import BEST_FILE, FORMAT
 from samspl.errors import ConfigError
 from samspl.inference.detector import Detector
 from samspl.models.download import cache_dir
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
-"""Where bundled weights lie."""
 MAX_DEPTH = 5
 """Training folders are looked for in folders this deep below the working directory."""
 MAX_FOLDERS = 5000
@@ -42,7 +41,7 @@ def find_offered(given: str | None, folder: Path) -> dict[str, Path | str]:
         ConfigError: if there are none at all.
     """
     offered: dict[str, Path | str] = {}
-    bundled = {path.stem: path for path in sorted(ASSETS.rglob("*.safetensors"))}
+    bundled = bundled_weights()
     if given in bundled:
         offered[given] = bundled[given]
     elif given is not None and Path(given).is_dir() and not (Path(given) / BEST_FILE).is_file():

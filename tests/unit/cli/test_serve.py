@@ -18,7 +18,7 @@ from tests.unit.models.test_network import NARROW
 def folder(tmp_path, monkeypatch):
     """A working directory without any weights; nothing is bundled, nothing cached."""
     monkeypatch.setenv("SAMSPL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(offered, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(offered, "bundled_weights", dict)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -56,6 +56,7 @@ def test_depth_survives_and_nothing_is_left_lying(folder):
         ("notes.txt", b"just words", "notes.txt: this is no image that can be read; expected PNG, JPEG"),
         ("empty.png", b"", "empty.png: the file is empty (0 bytes)"),
         ("half.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "half.png is truncated or damaged"),
+        ("half.tiff", b"II*\0", "half.tiff is truncated or damaged"),
         ("film.mp4", b"\0\0\0\x18ftypmp42", "film.mp4: this is no image"),
     ],
 )

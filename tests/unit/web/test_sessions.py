@@ -56,6 +56,9 @@ def test_visitors_have_addresses_of_their_own_and_leave_nothing():
     assert store.by_token(second.token) is second
     assert store.by_token("é") is None
     store.close("nobody")
+    assert [store.was_forgotten(v) for v in ("anna", "bert", "nobody")] == [True, False, False]
+    store.open("anna", session())
+    assert not store.was_forgotten("anna")
 
 
 def test_new_images_take_the_place_of_those_before():
@@ -80,6 +83,7 @@ def test_who_is_away_for_long_is_forgotten(monkeypatch):
     assert store.of("anna") is not None  # was here in between
     clock[0] += 200
     assert store.of("bert") is None
+    assert store.was_forgotten("bert")
     assert len(store) == 1
 
 

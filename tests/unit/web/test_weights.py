@@ -25,7 +25,10 @@ def best(tmp_path_factory):
 def folder(tmp_path, monkeypatch):
     """An empty working directory, with an empty cache, and no bundled weights."""
     monkeypatch.setenv("SAMSPL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "ASSETS", tmp_path / "assets")
+    bundled = tmp_path / "assets"
+    monkeypatch.setattr(
+        weights, "bundled_weights", lambda: {p.stem: p for p in bundled.glob("*.safetensors")}
+    )
     for name in ("cache", "assets", "work"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -41,7 +44,7 @@ def put(best, *places):
 def test_bundled_cached_and_trained_weights_are_offered_under_short_names(folder, best):
     put(
         best,
-        folder.parent / "assets" / "deep" / "nano.safetensors",
+        folder.parent / "assets" / "nano.safetensors",
         folder.parent / "cache" / "mine.safetensors",
     )
     put(best, folder / "runs" / "train" / "NUDT-SIRST" / "best.safetensors", folder / "best.safetensors")
