@@ -38,7 +38,7 @@ def command_parser(description: str, example: str) -> ArgumentParser:
 
 def published_spellings(argv: list[str]) -> list[str]:
     """Options of the published code, which has underscores, as ours: `--batch_size` is `--batch-size`."""
-    kept = {"--print_config"}  # jsonargparse's own
+    kept = {"--print_config", "--print_completion"}  # jsonargparse's own
     return [
         re.sub(r"^--[A-Za-z0-9_]+", lambda m: m[0].replace("_", "-"), word)
         if word.split("=")[0] not in kept

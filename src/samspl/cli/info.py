@@ -22,6 +22,13 @@ PACKAGES = (
     "safetensors",
     "torchmetrics",
     "pytorch-lightning",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "av",
+    "rasterio",
+    "gradio",
+    "ray",
 )
 
 
@@ -35,6 +42,7 @@ def run(args: Any) -> int:
     import torch
 
     from samspl import __version__
+    from samspl.assets import bundled_weights
     from samspl.backends import resolve_device
     from samspl.cli.common import use_threads
     from samspl.models.download import SAM_CHECKPOINTS, cache_dir
@@ -49,6 +57,7 @@ def run(args: Any) -> int:
         "cuda": torch.version.cuda,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "bundled_weights": list(bundled_weights()),
         "cache": str(cache_dir()),
         "cached_weights": [name for name, c in SAM_CHECKPOINTS.items() if (cache_dir() / c.file).is_file()],
     }

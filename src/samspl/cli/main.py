@@ -7,26 +7,27 @@ A part is a module of this folder with `NAME`, `HELP`, `EXAMPLE`, `add_arguments
 import sys
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from samspl import __version__
-from samspl.cli import bench, data, export, info, predict, test, train, weights
+from samspl.cli import bench, data, export, info, predict, serve, test, train, weights
 from samspl.cli.common import argument_sentence, command_parser, group_parser, published_spellings, set_up
 from samspl.cli.mistakes import mistyped
 from samspl.cli.processes import speaks_first, wait_for_turn
 from samspl.errors import ConfigError, SamsplError
 
-COMMANDS = (predict, train, test, export, weights, data, bench, info)
+COMMANDS = (predict, train, test, export, weights, data, bench, serve, info)
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def build_parser() -> ArgumentParser:
     """The whole command line."""
+    set_parsing_settings(add_print_completion_argument=True)  # --print_completion shtab-bash and others
     parser = ArgumentParser(
         prog="samspl",
         description="Infrared small target detection with SAM-SPL. Example: "
-        "samspl predict frames/ --weights best.safetensors",
+        "samspl predict frames/ --out found",
         exit_on_error=False,
         allow_abbrev=False,  # a flag means the same when others like it are added
         version=__version__,

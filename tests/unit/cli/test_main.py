@@ -140,3 +140,10 @@ def test_unreadable_file_is_no_defect(monkeypatch, capsys):
     monkeypatch.setattr("samspl.cli.info.run", refused)
     assert main(["info"]) == 1
     assert "secret/file: Permission denied; check the path" in capsys.readouterr().err
+
+
+def test_completion_script_knows_commands_and_their_options(capsys):
+    assert main(["--print_completion", "shtab-bash"]) == 0
+    script = capsys.readouterr().out
+    assert "complete" in script
+    assert "--threshold" in script
