@@ -3,6 +3,7 @@
 The precision of the run time is always said: left to itself, OpenVINO takes bf16 where the processor has it.
 """
 
+import logging
 import sys
 import threading
 import warnings
@@ -20,6 +21,8 @@ from samspl.backends.runtime import ExportedBackend, Run
 from samspl.errors import CheckpointError, ConfigError
 from samspl.models.fixed_size import fix_size
 from samspl.models.inference import InferenceNetwork
+
+logger = logging.getLogger(__name__)
 
 RT_INFO = "samspl"
 """Key of `rt_info` below which the facts of an exported file lie."""
@@ -115,6 +118,8 @@ def open_openvino(path: Path, threads: int) -> ExportedBackend:
             raise CheckpointError(
                 f"{path} has no {path.with_suffix('.bin').name} beside it, which holds its weights"
             )
+    if facts.precision == "bf16" and not has_bf16():
+        logger.warning("%s runs in fp32, since this processor has no bf16", path)
     try:
         run = run_openvino(openvino.Core().read_model(path), threads, facts.precision)
     except RuntimeError as err:

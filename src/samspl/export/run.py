@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from samspl.backends import open_backend
 from samspl.backends.facts import PRECISIONS, ExportFacts
 from samspl.backends.onnx import require as require_onnx
 from samspl.backends.onnx import to_onnx
-from samspl.backends.openvino import has_bf16, import_openvino, to_openvino
+from samspl.backends.openvino import import_openvino, to_openvino
 from samspl.checkpoint import Checkpoint, build_model, find_weights, read_checkpoint
 from samspl.config import nearest_name
 from samspl.errors import CheckpointError, ConfigError, ExportError
@@ -27,8 +26,6 @@ from samspl.export.quantise import quantise_onnx, quantise_openvino, require_nnc
 from samspl.models.inference import prepare_for_inference
 from samspl.models.network import SAMSPL
 from samspl.preprocess import STRIDE, Preprocess, padded_size
-
-logger = logging.getLogger(__name__)
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 """Formats and the suffix of their file; OpenVINO has a `.bin` with the weights beside it."""
@@ -184,10 +181,6 @@ def _check(
         import_openvino()
         if precision == "int8":
             require_nncf()
-        if precision == "bf16" and not has_bf16():
-            logger.warning(
-                "this processor has no bf16; the file runs in fp32 here, and in bf16 where there is one"
-            )
     return out
 
 

@@ -1,5 +1,6 @@
 """ONNX Runtime and OpenVINO for real: the same logits as torch, from weights and from files, and unusable files."""
 
+import logging
 import sys
 import threading
 
@@ -150,3 +151,17 @@ def test_other_devices_are_refused(backend, weights, monkeypatch):
         open_backend(weights, backend, "cuda:0")
     with pytest.raises(ConfigError, match="unknown device 'gpu'"):
         open_backend(weights, backend, "gpu")
+
+
+def test_bf16_file_says_where_it_runs_in_fp32(openvino_file, tmp_path, caplog, monkeypatch, expected):
+    path = tmp_path / "w.xml"
+    text = openvino_file.read_text()
+    assert text.count('<precision value="fp32"') == 1
+    path.write_text(text.replace('<precision value="fp32"', '<precision value="bf16"'))
+    path.with_suffix(".bin").write_bytes(openvino_file.with_suffix(".bin").read_bytes())
+    monkeypatch.setattr("samspl.backends.openvino.has_bf16", lambda: False)
+    monkeypatch.setattr(logging.getLogger("samspl"), "propagate", True)
+    with caplog.at_level(logging.WARNING):
+        backend = open_backend(path, threads=1)
+    assert "w.xml runs in fp32, since this processor has no bf16" in caplog.text
+    np.testing.assert_allclose(backend(image(2, 32, 32, seed=0).numpy()), expected, atol=0.2)
