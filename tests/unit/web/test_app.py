@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -153,6 +155,24 @@ def test_clients_of_gradio_work_as_in_the_docs(page, tmp_path):
     assert [t["centroid_xy"] for t in result["images"][0]["targets"]] == [[11.0, 5.5]]
     assert httpx.get(page.url + result["images"][0]["mask"]).status_code == 200
     client.close()
+
+
+@pytest.mark.parametrize("language", ["python", "bash"])
+def test_examples_of_the_docs_work(page, tmp_path, project_dir, language):
+    if language == "bash" and not shutil.which("curl"):
+        pytest.skip("needs curl")
+    text = (project_dir / "docs" / "web.md").read_text()
+    (script,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+    script = script.replace("http://127.0.0.1:7860", page.url)
+    write_image(tmp_path / "frame.tiff", spots(np.uint16))
+    command = [sys.executable, "-c", script] if language == "python" else ["bash", "-euc", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    if language == "python":
+        assert "frame.tiff [[11.0, 5.5], [31.0, 20.5]]" in done.stdout
+    else:
+        result = json.loads(done.stdout.strip().splitlines()[-1].removeprefix("data: "))[0]
+        assert (result["problems"], len(result["images"][0]["targets"])) == ([], 2)
 
 
 def test_only_detect_is_offered_to_programs(http):
