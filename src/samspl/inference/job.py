@@ -197,6 +197,8 @@ def _objection(state: State, settings: Mapping[str, Any], files: Sequence[Source
         return f"holds results of a run with other settings ({'; '.join(changed)})"
     by_name = {file.name: file for file in files}
     for name, values in state.stamps.items():
+        if not state.frames.get(name):
+            continue  # begun, but nothing came of it: the user may have repaired or removed it
         if name not in by_name:
             return f"holds results of other images ({name}, which is not among these)"
         if stamp(by_name[name].path) != values:

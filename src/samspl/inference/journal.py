@@ -114,8 +114,8 @@ class Journal:
 
     def begin(self, file: SourceFile) -> None:
         """Note that results of a file are about to be written."""
-        if file.name not in self.state.stamps:
-            values = stamp(file.path)
+        values = stamp(file.path)
+        if self.state.stamps.get(file.name) != values:
             self.state.stamps[file.name] = values
             self._write({"begin": file.name, "stamp": values})
 

@@ -452,6 +452,22 @@ def test_image_with_nan_is_reported_and_stops_no_other(weights, frames, tmp_path
     assert main(words) == 1  # a failure is not forgotten
 
 
+def test_bad_image_may_be_repaired_or_removed_before_the_run_goes_on(weights, frames, tmp_path, capsys):
+    for name in ("0.png", "1.png"):
+        (frames / name).write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    words = ["predict", str(frames), "--weights", str(weights), "--out", str(tmp_path / "o"), "-q"]
+    assert main(words) == 1
+    write_image(frames / "0.png", np.full((40, 40), 7, np.uint8))
+    (frames / "1.png").unlink()
+    assert main(words) == 0
+    assert "in 3 images" in capsys.readouterr().out
+    content = json.loads((tmp_path / "o" / "predictions.json").read_text())
+    assert [entry["file"] for entry in content] == ["0.png", "a.png", "b.tiff"]
+    write_image(frames / "0.png", np.full((40, 40), 8, np.uint8))  # now there are results of the former
+    assert main(words) == 2
+    assert "0.png, which has changed since" in capsys.readouterr().err
+
+
 def test_constant_image_has_no_targets_and_a_photo_in_colour_works(weights, tmp_path, capsys):
     from PIL import Image
 
