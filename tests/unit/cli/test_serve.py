@@ -34,7 +34,7 @@ def weights(folder):
     ("words", "sentence"),
     [
         (["--max-upload-mb", "0"], "--max-upload-mb is 0"),
-        (["--max-upload-mb", "inf"], "--max-upload-mb is inf"),
+        (["--max-upload-mb=-3"], "--max-upload-mb is -3"),
         (["--port", "70000", "--weights", "W"], "--port is 70000; expected 0 to 65535"),
         (["--host", "192.0.2.1", "--weights", "W"], "--host is '192.0.2.1'"),
         (["--host", "no such host", "--weights", "W"], "--host is 'no such host'"),
