@@ -18,7 +18,7 @@ $(VENV)/.with-train: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	touch $@
 
 $(VENV)/.with-dev: $(VENV)/.with-train
-	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[train,dev,onnx,openvino,video,geo,ui,bulk]' playwright
 	touch $@
 
 $(VENV)/.with-docs: pyproject.toml | $(VENV)/bin/pip

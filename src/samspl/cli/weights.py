@@ -17,7 +17,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the actions of ``samspl weights``, which its parent must know already."""
     actions = parser.add_subcommands(dest="action", required=False)
 
-    listing = command_parser("what the package has, what the cache has, what can be fetched", "samspl weights list")
+    listing = command_parser(
+        "what the package has, what the cache has, what can be fetched", "samspl weights list"
+    )
     actions.add_subcommand("list", listing, help="what can be fetched and what the cache has")
 
     fetch = command_parser("download a SAM 2.1 checkpoint into the cache and check it", EXAMPLE)
