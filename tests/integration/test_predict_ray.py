@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +24,6 @@ pytest.importorskip("ray.data", reason="needs the extra `bulk` (Ray Data)")
 
 def end_workers():
     """Runs in every worker: it dies at `kill_once*` the first time, at `kill_always*` every time."""
-    from pathlib import Path
-
     from samspl.inference import sources  # imports no torch, as every idle worker runs this
 
     read = sources.read_frames
@@ -108,9 +107,7 @@ def test_results_equal_those_of_the_local_run_and_dead_workers_are_replaced(clus
     # what is left of a run on the cluster may be done here, and the other way round
     (tmp_path / "ray" / "mask" / "b.png").unlink()
     assert main([*words, "--out", str(tmp_path / "ray")]) == 1
-    assert (tmp_path / "ray" / "mask" / "b.png").read_bytes() == others[
-        next(n for n in others if n.name == "b.png")
-    ]
+    assert (tmp_path / "ray" / "mask" / "b.png").read_bytes() == others[Path("mask/b.png")]
 
 
 def test_full_disk_stops_the_run_with_one_sentence(cluster, scene, tmp_path, capsys):
