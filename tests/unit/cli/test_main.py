@@ -121,7 +121,7 @@ def test_module_is_the_same_command():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["predict", "x"], "missing --weights"),
+        (["export", "--format", "onnx"], "missing --weights"),
         (["train", "--dataset", "x"], "missing --sam-weights"),
         (["predict", "--weights", "w"], "missing PATHS"),
         (["predict", "x", "--weights", "w", "--threshold", "abc"], "--threshold is 'abc'; expected a number"),

@@ -3,7 +3,6 @@
 import csv
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,8 +191,8 @@ def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_dir: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (project_dir / "docs/synthetic.md").read_text(), re.S)
     assert len(blocks) == 2
-    write_dataset(tmp_path / "set", 2, size_hw=(64, 48))  # stands for a real set
-    monkeypatch.setattr(sys, "argv", ["sheet.py", str(tmp_path / "set/images"), str(tmp_path / "sheet.png")])
+    write_dataset(tmp_path / "datasets/NUDT-SIRST", 2, size_hw=(64, 48))  # stands for the real one
+    monkeypatch.chdir(tmp_path)
     for number, block in enumerate(blocks):
         script = tmp_path / f"{number}.py"
         script.write_text(block)
