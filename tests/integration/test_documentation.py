@@ -28,6 +28,7 @@ from samspl.cli.main import build_parser, main
 from samspl.config import ModelConfig, TrainConfig
 from samspl.data import synthetic
 from samspl.export import bench
+from samspl.export import run as export_run
 from samspl.export.parity import AccuracyLoss
 from samspl.imaging import write_image
 from samspl.inference import ray_engine
@@ -162,7 +163,8 @@ def folder(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def patch_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times of one round in torch alone, at a small size; and int8 of random weights may lose what it likes.
+    """Times of one round in torch alone, at a small size; int8 for OpenVINO without the work of it, and of random
+    weights it may lose what it likes.
 
     `tests/unit/export` has all backends, and what is measured.
     """
@@ -173,6 +175,11 @@ def patch_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bench, "run_bench", one_round)
     monkeypatch.setattr(bench, "_forms", lambda *_: ({}, ["the others: left out of this test"]))
+    monkeypatch.setattr(
+        export_run,
+        "quantise_openvino",
+        lambda network, _, size: export_run.to_openvino(network, (size, size)),
+    )
     monkeypatch.setattr(AccuracyLoss, "is_small", True)
 
 
@@ -275,6 +282,8 @@ def test_the_example_of_every_help_works(
     assert example.startswith(command), "the example shows another command"
     if "weights fetch" in example:
         pytest.skip("needs the network")
+    if any(example in block.commands() for page in pages() for block in blocks(page) if not block.reason):
+        return  # with its page
     block = Block("bash", None, example, 0, None, 0)
     if missing := missing_packages(block):
         pytest.skip(f"needs pip install 'samspl[{','.join(missing)}]'")
