@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parents[2]
 COMMANDS = ("bash", "sh")
 EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": (r"samspl train\b", ("pytorch_lightning", "pytorch_optimizer", "tensorboard")),
-    "onnx": (r"(--format|--backend) onnx|\.onnx\b", ("onnx", "onnxruntime", "onnxscript")),
+    "onnx": (r"(--format|--backend) onnx|\.onnx\b", ("onnx", "onnxruntime")),
     "openvino": (r"(--format|--backend) openvino|\.xml\b", ("openvino", "nncf")),
     "ui": (r"samspl serve|gradio", ("gradio",)),
     "video": (r"\.(mp4|avi|mkv|mov)\b", ("av",)),

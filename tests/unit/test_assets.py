@@ -12,11 +12,11 @@ def test_bundled_names_go_before_files_and_folders(tmp_path, monkeypatch):
         assert find_weights(name) == path
 
 
-def test_bundled_weights_know_their_preprocessing_and_have_a_card():
-    for name, path in bundled_weights().items():
-        checkpoint = read_checkpoint(name)
-        assert checkpoint.preprocess is not None
-        assert name in path.with_suffix(".md").read_text()
+def test_bundled_weights_know_their_preprocessing_and_have_a_card(project_dir):
+    assert "nano" in bundled_weights()
+    for name in bundled_weights():
+        assert read_checkpoint(name).preprocess is not None
+        assert name in (project_dir / f"docs/{name}.md").read_text()
 
 
 def test_sample_scenes_of_both_depths_are_read():

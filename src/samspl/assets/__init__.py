@@ -6,7 +6,7 @@ _FOLDER = Path(__file__).parent
 
 
 def bundled_weights() -> dict[str, Path]:
-    """Weights in the package: name to `.safetensors` file; each has its model card, `.md`, beside it."""
+    """Weights in the package: name to `.safetensors` file; their model cards are pages of the documentation."""
     return {path.stem: path for path in sorted((_FOLDER / "weights").glob("*.safetensors"))}
 
 
