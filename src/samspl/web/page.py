@@ -85,6 +85,17 @@ class Handlers:
             lambda session: setattr(session, "stretch", stretch if stretch in STRETCHES else "Automatic"),
         )
 
+    def settle(self, threshold: object, stretch: str, request: gr.Request) -> View | dict[str, Any]:
+        """Catch up with controls that were moved while the network ran."""
+        session = self.sessions.of(_visitor(request))
+        if session is None or (session.threshold, session.stretch) == (threshold, stretch):
+            return gr.skip()
+        try:
+            session.threshold = _threshold(threshold)
+        except ValueError as err:
+            return self._view(_visitor(request), [str(err)])
+        return self.stretch(stretch, request)
+
     def pick(self, event: gr.EventData, request: gr.Request) -> View:
         """Look at another image."""
         index = int(event._data.get("index", 0))
@@ -224,10 +235,12 @@ def build_page(detectors: Detectors, sessions: Sessions, max_upload_bytes: int) 
             "trigger_mode": "always_last",
         }
         looks = [weights, threshold, stretch]
-        files.upload(
+        uploaded = files.upload(
             handlers.upload, [files, *looks], [results, files], **private, **network, show_progress_on=results
         )
-        samples.pick(handlers.sample, looks, results, **private, **network)
+        sampled = samples.pick(handlers.sample, looks, results, **private, **network)
+        for done in (uploaded, sampled):
+            done.then(handlers.settle, [threshold, stretch], results, **private, **quick)
         weights.input(handlers.weights, weights, [results, threshold], **private, **network)
         threshold.input(handlers.threshold, threshold, results, **private, **quick)
         stretch.input(handlers.stretch, stretch, results, **private, **quick)
