@@ -52,7 +52,8 @@ test: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/integration/test_web_page.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:xdist tests/integration/test_web_page.py
 
 # Alone, since Ray gives its processes a fixed time to start
 test-ray: $(VENV)/.with-dev

@@ -156,6 +156,7 @@ def test_slider_acts_without_a_second_run_of_the_network(page, frame):
 
 def test_downloads_hold_what_is_seen(page, frame, tmp_path):
     choose(page, frame)
+    wait_for(page, "2 targets in frame.tiff")
     set_threshold(page, 0.7)
     wait_for(page, "1 target in frame.tiff at threshold 0.70")
     got = {}

@@ -85,17 +85,6 @@ class Handlers:
             lambda session: setattr(session, "stretch", stretch if stretch in STRETCHES else "Automatic"),
         )
 
-    def settle(self, threshold: object, stretch: str, request: gr.Request) -> View | dict[str, Any]:
-        """Catch up with controls that were moved while the network ran."""
-        session = self.sessions.of(_visitor(request))
-        if session is None or (session.threshold, session.stretch) == (threshold, stretch):
-            return gr.skip()
-        try:
-            session.threshold = _threshold(threshold)
-        except ValueError as err:
-            return self._view(_visitor(request), [str(err)])
-        return self.stretch(stretch, request)
-
     def pick(self, event: gr.EventData, request: gr.Request) -> View:
         """Look at another image."""
         index = int(event._data.get("index", 0))
@@ -235,12 +224,10 @@ def build_page(detectors: Detectors, sessions: Sessions, max_upload_bytes: int) 
             "trigger_mode": "always_last",
         }
         looks = [weights, threshold, stretch]
-        uploaded = files.upload(
+        files.upload(
             handlers.upload, [files, *looks], [results, files], **private, **network, show_progress_on=results
         )
-        sampled = samples.pick(handlers.sample, looks, results, **private, **network)
-        for done in (uploaded, sampled):
-            done.then(handlers.settle, [threshold, stretch], results, **private, **quick)
+        samples.pick(handlers.sample, looks, results, **private, **network)
         weights.input(handlers.weights, weights, [results, threshold], **private, **network)
         threshold.input(handlers.threshold, threshold, results, **private, **quick)
         stretch.input(handlers.stretch, stretch, results, **private, **quick)
