@@ -14,6 +14,8 @@ from samspl.errors import ConfigError
 
 LOSS_NAMES = ("bce", "soft_iou", "dice", "sls")
 """Losses of `TrainConfig`; `samspl.losses` has a function for each."""
+PUBLISHED_LOSS_WEIGHTS = (1.0, 1.0, 1.0)
+"""Of the network's three maps, finest first."""
 
 
 def nearest_name(name: str, known: list[str]) -> str:
@@ -260,12 +262,14 @@ class TrainConfig:
     """Batches whose gradients are averaged into one step."""
     loss: str = "bce"
     """`bce`, `soft_iou`, `dice` or `sls`, on each of the three maps; a sum with plus signs, as `bce+dice`."""
+    loss_weights: tuple[float, ...] = PUBLISHED_LOSS_WEIGHTS
+    """Of the maps of full, half and quarter resolution; published: 1 each."""
     optimizer: str = "adan"
-    """`adan` or `adamw`."""
+    """`adan`, `adamw` or `muon`."""
     lr: float = 1e-2
     """Learning rate at the start; falls on a cosine to 1e-6."""
     weight_decay: float = 1e-4
-    """In Adan's proximal form; decoupled in AdamW."""
+    """In Adan's proximal form; decoupled in AdamW and Muon."""
     warmup_epochs: int = 0
     """Epochs over which the learning rate rises linearly to `lr`, before the cosine."""
     epochs: int = 300
@@ -303,6 +307,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampling_weights", tuple(float(w) for w in self.sampling_weights))
+        object.__setattr__(self, "loss_weights", tuple(float(w) for w in self.loss_weights))
+        is_finite = all(math.isfinite(weight) and weight >= 0 for weight in self.loss_weights)
+        if len(self.loss_weights) != 3 or not is_finite or not self.loss_weights[0]:
+            raise ConfigError(
+                f"loss_weights is {list(self.loss_weights)}; expected three numbers, the first above 0, as 1,0.5,0.25"
+            )
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ConfigError(f"lr is {self.lr}; expected a positive number, such as 0.01")
         for name in ("batch_size", "epochs", "accumulate", "save_every", "synthetic_count"):
@@ -319,7 +329,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {side}; training needs a positive multiple of 32")
         for name, known in (
             ("precision", ("fp32", "bf16")),
-            ("optimizer", ("adan", "adamw")),
+            ("optimizer", ("adan", "adamw", "muon")),
             ("select_on", ("val", "test")),
             ("normalise", (None, "fixed", "frame")),
             ("augmentation", ("published", "broad")),

@@ -3,7 +3,7 @@
 Kinds differ in colour *and* shape; the colours are Okabe and Ito's, which the colour-blind tell apart.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -140,15 +140,15 @@ def draw_comparison(
     )
 
 
-def to_display(image: np.ndarray) -> np.ndarray:
-    """Values for the screen.
+def to_display(image: np.ndarray, cut: float | None = None) -> np.ndarray:
+    """Values for the screen; beside the image, at most one copy of it in its own type is held.
 
     Args:
         image: (H, W) of any type.
+        cut: Percentage cut off at both ends, 0 to below 50; None shows 8-bit values as they are and cuts 0.1 of others.
     Returns:
-        (H, W) uint8: bool as 0 and 255, 8-bit values as they are, others stretched from their 0.1 to 99.9
-        percentile (from least to largest where these are equal; all equal gives mid-grey). Values that are
-        not finite are black.
+        (H, W) uint8: bool as 0 and 255, others stretched between the ends (from least to largest where these are
+        equal; all equal gives mid-grey). Values that are not finite are black.
     Raises:
         ValueError: for another number of dimensions or no pixels.
     """
@@ -156,19 +156,31 @@ def to_display(image: np.ndarray) -> np.ndarray:
         raise ValueError(f"image has shape {image.shape}; expected (height, width) with at least one pixel")
     if image.dtype == bool:
         return np.where(image, np.uint8(255), np.uint8(0))
-    if image.dtype == np.uint8:
+    if cut is None and image.dtype == np.uint8:
         return image
-    values = image.astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
+    if cut is None:
+        cut = 0.1
+    finite = image if image.dtype.kind in "iu" else image[np.isfinite(image)]
+    if not finite.size:
         return np.zeros(image.shape, np.uint8)
-    low, high = np.percentile(values[finite], (0.1, 99.9))
+    low, high = np.percentile(finite, (cut, 100 - cut)).tolist()
     if high <= low:
-        low, high = values[finite].min(), values[finite].max()
-    if high <= low:
-        return np.where(finite, np.uint8(128), np.uint8(0))
-    stretched = (np.where(finite, values, low) - low) * (255.0 / (high - low))
-    return np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
+        low, high = float(finite.min()), float(finite.max())
+    shown = np.empty(image.shape, np.uint8)
+    for rows, part in zip(_row_blocks(shown), _row_blocks(image), strict=True):
+        is_finite = np.isfinite(part)
+        if high <= low:
+            rows[:] = np.where(is_finite, np.uint8(128), np.uint8(0))
+        else:
+            values = (np.where(is_finite, part, low) - low) * (255.0 / (high - low))
+            rows[:] = np.clip(np.rint(values), 0, 255)
+    return shown
+
+
+def _row_blocks(image: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of a few rows each."""
+    height = max(1, 2**16 // image.shape[1])
+    return (image[top : top + height] for top in range(0, image.shape[0], height))
 
 
 class _Canvas:

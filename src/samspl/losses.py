@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samspl.config import LOSS_NAMES, nearest_name
+from samspl.config import LOSS_NAMES, PUBLISHED_LOSS_WEIGHTS, nearest_name
 
 Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
 """Maps of (B, 1, H, W) logits and (B, 1, H, W) float mask to a scalar."""
@@ -67,11 +67,12 @@ _BY_NAME: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def make_loss(name: str = "bce") -> Loss:
-    """The loss of a run: the named one on each map, summed.
+def make_loss(name: str = "bce", weights: Sequence[float] = PUBLISHED_LOSS_WEIGHTS) -> Loss:
+    """The loss of a run: the named one on each map, weighted and summed.
 
     Args:
         name: One of `samspl.config.LOSS_NAMES`, or several with plus signs, as ``bce+dice``.
+        weights: Of the maps, finest first; those of maps that are not there are left out.
     Returns:
         A function that raises ValueError without maps, or for a map of another shape than the mask.
     Raises:
@@ -90,7 +91,11 @@ def make_loss(name: str = "bce") -> Loss:
                 raise ValueError(
                     f"map {index} has shape {tuple(one.shape)}, gt_mask {tuple(gt_mask.shape)}; expected the same"
                 )
-        return torch.stack([part(one.float(), gt_mask) for one in logits for part in parts]).sum()
+        if len(logits) > len(weights):
+            raise ValueError(f"there are {len(logits)} maps and {len(weights)} weights; give each map one")
+        # a map of weight 0 is not computed: its gradient would cost as much as any
+        weighted = [(weight, one.float()) for weight, one in zip(weights, logits, strict=False) if weight]
+        return torch.stack([weight * part(one, gt_mask) for weight, one in weighted for part in parts]).sum()
 
     return loss
 

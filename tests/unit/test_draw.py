@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,25 @@ def test_equal_values_are_grey_and_values_that_are_not_finite_black() -> None:
     assert to_display(np.array([[np.nan, 1.0, 1.0]])).tolist() == [[0, 128, 128]]
     assert to_display(np.array([[np.nan]])).tolist() == [[0]]
     assert to_display(np.array([[True, False]])).tolist() == [[255, 0]]
+
+
+def test_a_cut_counts_for_8_bit_values_too() -> None:
+    image = np.arange(101, dtype=np.uint8).reshape(1, -1)
+    shown = to_display(image, 10)
+    assert (shown == 0).sum() == (shown == 255).sum() == 11
+    assert shown[0, 50] == pytest.approx(127.5, abs=1)
+
+
+def test_large_frames_are_shown_with_little_memory_and_no_seams() -> None:
+    image = np.random.default_rng(0).integers(0, 2**16, (1500, 1000), np.uint16)
+    tracemalloc.start()
+    shown = to_display(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 7 * image.size  # a copy of 2 bytes, the result, and blocks of rows
+    low, high = np.percentile(image, (0.1, 99.9))
+    expected = np.clip(np.rint((image - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(shown, expected)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4,), (4, 4, 3)])

@@ -31,6 +31,18 @@ def test_bce_of_undecided_logits_is_log_2_a_map_and_maps_are_summed() -> None:
     assert make_loss("bce")([undecided] * 3, gt_mask).item() == pytest.approx(3 * math.log(2))
 
 
+def test_maps_are_weighted_by_hand_and_one_without_weight_gets_no_gradient() -> None:
+    gt_mask = mask((1, 1))
+    maps = [torch.full_like(gt_mask, value, requires_grad=True) for value in (0.0, 1.0, -2.0)]
+    loss = make_loss("bce+soft_iou", (1.0, 0.25, 0.0))(maps, gt_mask)
+    parts = [(bce(one, gt_mask) + soft_iou(one, gt_mask)).item() for one in maps]
+    assert loss.item() == pytest.approx(parts[0] + 0.25 * parts[1])
+    loss.backward()
+    assert [one.grad is not None for one in maps] == [True, True, False]
+    with pytest.raises(ValueError, match="3 maps and 2 weights"):
+        make_loss("bce", (1.0, 1.0))(maps, gt_mask)
+
+
 def test_overlap_losses_of_half_a_target_by_hand() -> None:
     pred, gt_mask = sure(mask((1, 1))), mask((1, 1), (1, 2))
     # one common pixel, one predicted, two true; one pixel more on both sides of each ratio

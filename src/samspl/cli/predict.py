@@ -11,6 +11,8 @@ from jsonargparse import ArgumentParser
 from samspl.errors import ConfigError, SamsplError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from samspl.inference.job import Job, Plan
     from samspl.inference.outputs import Outcome
 
@@ -96,8 +98,9 @@ def run(args: Any) -> int:
     if plan.is_nothing_left:
         print(f"{_summary(plan)}; all was done before, --overwrite does it again")
         return 0
+    run_engine = _prepare_engine(args, job)
     with _Reporter(plan, args.quiet) as reporter:
-        _execute(args, job, plan, reporter)
+        _execute(run_engine, plan, reporter)
     for sentence in reporter.bad:
         print(f"samspl: error: {sentence}", file=sys.stderr)
     notes = [f"{len(reporter.bad)} unusable"] if reporter.bad else []
@@ -106,25 +109,27 @@ def run(args: Any) -> int:
     return 1 if reporter.bad else 0
 
 
-def _execute(args: Any, job: "Job", plan: "Plan", reporter: "_Reporter") -> None:
-    """Do what is left to do; the tables are written whatever happens."""
+def _prepare_engine(args: Any, job: "Job") -> "Callable[[Plan, _Reporter], None]":
+    """What runs a plan; refuses weights that cannot be used, before anything is shown or written."""
     if args.engine == "ray":
         from samspl.inference.ray_engine import connect, run_ray
 
         connect()
-        dataclasses.replace(
-            job, device="cpu"
-        ).detector()  # refuses what cannot be used, before anything is written
-    else:
-        from samspl.inference.local_engine import run_local
+        dataclasses.replace(job, device="cpu").detector()
+        return lambda plan, reporter: run_ray(
+            job, plan.todo, plan.outputs, reporter, plan.known, args.workers, args.threads
+        )
+    from samspl.inference.local_engine import run_local
 
-        detector = job.detector()
+    detector = job.detector()
+    return lambda plan, reporter: run_local(detector, plan.todo, plan.outputs, reporter, plan.known)
+
+
+def _execute(run_engine: "Callable[[Plan, _Reporter], None]", plan: "Plan", reporter: "_Reporter") -> None:
+    """Do what is left to do; the tables are written whatever happens."""
     plan.start()
     try:
-        if args.engine == "ray":
-            run_ray(job, plan.todo, plan.outputs, reporter, plan.known, args.workers, args.threads)
-        else:
-            run_local(detector, plan.todo, plan.outputs, reporter, plan.known)
+        run_engine(plan, reporter)
     except BaseException:
         with contextlib.suppress(SamsplError):  # the first error is the one to tell
             plan.finish(is_end=False)
@@ -196,6 +201,6 @@ def _kinds(text: str | None) -> tuple[str, ...]:
     kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
     unknown = [kind for kind in kinds if kind not in KINDS]
     if not kinds or unknown:
-        rest = f", not {unknown[0]!r}" if unknown else ""
-        raise ConfigError(f"--save is {text!r}; expected any of {','.join(KINDS)}{rest}")
+        wrong = f"holds {unknown[0]!r}" if unknown else "is empty"
+        raise ConfigError(f"--save {wrong}; expected any of {','.join(KINDS)}")
     return tuple(dict.fromkeys(kinds))

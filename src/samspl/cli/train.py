@@ -97,9 +97,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--batch-size", type=int, default=12, help="images of a step, in each process")
     add("--accumulate", type=int, default=1, help="batches whose gradients make one step")
     add("--loss", type=str, default="bce", help="bce, soft_iou, dice, sls, or a sum as bce+dice")
-    add("--optimizer", type=str, default="adan", help="adan or adamw")
+    add(
+        "--loss-weights",
+        type=list[float] | str,
+        default=[1.0, 1.0, 1.0],
+        help="of the maps of full, half and quarter resolution, as 1,0.5,0.25",
+    )
+    add("--optimizer", type=str, default="adan", help="adan, adamw or muon")
     add("--lr", type=float, default=1e-2, help="learning rate at the start of its cosine")
-    add("--weight-decay", type=float, default=1e-4, help="proximal in adan, decoupled in adamw")
+    add("--weight-decay", type=float, default=1e-4, help="proximal in adan, decoupled in adamw and muon")
     add("--warmup-epochs", type=int, default=0, help="epochs over which the learning rate rises first")
     add("--epochs", type=int, default=300, help="passes over the training images")
     add("--clip-norm", type=float, default=0.0, help="largest norm of the gradients; 0: any")
@@ -132,17 +138,19 @@ def to_config(args: Any) -> TrainConfig:
     names = "+".join(Path(name.strip()).stem for name in args.dataset.split(","))
     values["save_dir"] = args.save_dir or f"runs/train/{names}"
     values["model"] = dict(args.model)
-    values["sampling_weights"] = _numbers(args.sampling_weights)
+    for name in ("sampling_weights", "loss_weights"):
+        values[name] = _numbers(name, getattr(args, name))
     return TrainConfig(**values)
 
 
-def _numbers(value: Any) -> list[float]:
+def _numbers(name: str, value: Any) -> list[float]:
     if not isinstance(value, str):
         return list(value)
     try:
         return [float(word) for word in value.split(",") if word.strip()]
     except ValueError as err:
-        raise ConfigError(f"--sampling-weights is {value!r}; expected numbers with commas, as 2,1") from err
+        option = f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{option} is {value!r}; expected numbers with commas, as 2,1") from err
 
 
 def run(args: Any) -> int:

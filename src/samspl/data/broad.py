@@ -26,7 +26,7 @@ _AROUND_PX = 5
 
 @dataclass(frozen=True)
 class ScaledPatch:
-    """Cut a square patch, around a pixel of a target or anywhere, and scale it with probability 0.5."""
+    """Cut a square patch, around a pixel of a target or anywhere, and scale it with probability 0.3."""
 
     size: int
     """Side of the patch in pixels; where the frame is smaller it is zero-padded right and bottom."""
@@ -37,7 +37,7 @@ class ScaledPatch:
         """Cut both alike; only what the patch shows is computed."""
         # a frame is not made smaller than the patch
         low, high = np.log((max(SCALES[0], min(1.0, self.size / min(image.shape))), SCALES[1]))
-        scale = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.5 else 1.0
+        scale = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.3 else 1.0
         seen = round(self.size / scale)  # pixels of the frame along the patch
         seen_hw = np.minimum(seen, image.shape)
         room = np.array(image.shape) - seen_hw
@@ -111,15 +111,15 @@ class PasteTargets:
 
 @dataclass(frozen=True)
 class SensorVariation:
-    """Other cameras: gain and offset always, blur with probability 0.2, noise with 0.3, column pattern with 0.1."""
+    """Other cameras: gain and offset always, blur with probability 0.2, noise with 0.2, column pattern with 0.1."""
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
         """Vary the image; the mask stays."""
         image = image.astype(np.float32)
         if rng.random() < 0.2:
             image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.8))
-        if rng.random() < 0.3:
-            image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.4))
+        if rng.random() < 0.2:
+            image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.3))
         if rng.random() < 0.1:
             image = image + rng.standard_normal(image.shape[1], np.float32) * np.float32(rng.uniform(0, 0.2))
         gain, offset = np.exp(rng.normal(0, 0.25)), rng.normal(0, 0.2)

@@ -13,7 +13,7 @@ import numpy as np
 from samspl.data.dataset import find_files, read_pair
 from samspl.data.duplicates import find_duplicates, fingerprint, group_duplicates
 from samspl.data.specs import DatasetSpec
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError, DatasetError
 from samspl.imaging import write_bytes
 from samspl.targets import find_components
 
@@ -101,12 +101,12 @@ def write_split(
     """Write `train.txt` and `test.txt` into the data set's folder, one id a line.
 
     Raises:
-        DatasetError: if one of them is there and ``overwrite`` is false; nothing is written then.
+        ConfigError: if one of them is there and ``overwrite`` is false; nothing is written then.
         ImageError: if they cannot be written.
     """
     paths = (root / "train.txt", root / "test.txt")
     if not overwrite and (there := [str(path) for path in paths if path.exists()]):
-        raise DatasetError(
+        raise ConfigError(
             f"{' and '.join(there)} would be replaced; old results could no longer be compared; "
             "move them away, or use --overwrite"
         )

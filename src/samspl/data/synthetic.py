@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 
 from samspl.data.backgrounds import BACKGROUND_KINDS, BackgroundKind, draw_background, fractal_noise
 from samspl.data.target_shapes import MAX_SIZE_PX, Stamp, TargetKind, draw_stamp
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError
 from samspl.imaging import write_image
 from samspl.targets import SCR_MARGIN_PX, measure_scr
 
@@ -301,13 +301,13 @@ def write_dataset(
         progress: Wraps the range of scene numbers, as tqdm does.
     Raises:
         ValueError: for a count below 1 or arguments that `draw_scene` refuses.
-        DatasetError: if the folder is not empty.
+        ConfigError: if the folder is not empty.
     """
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1 scene")
     _check_arguments(size_hw, bits, scr_range, None, 0.0)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"{out} exists and is not empty; name a new folder for the synthetic scenes")
+        raise ConfigError(f"{out} exists and is not empty; name a new folder for the synthetic scenes")
     names = [f"synth_{index:05d}" for index in range(count)]
     rows: list[str] = []
     for index in progress(range(count)):

@@ -10,7 +10,6 @@ from PIL import Image
 
 from samspl.draw import draw_targets
 from samspl.imaging import write_image
-from samspl.preprocess import Preprocess
 from samspl.report import ImagePrediction, predictions_to_json, write_json
 from samspl.targets import Target
 
@@ -45,7 +44,7 @@ class Result:
 
     def draw(self) -> Image.Image:
         """The image with its targets marked, RGB."""
-        return draw_targets(_eight_bits(self.image), self.targets)
+        return draw_targets(self.image, self.targets)
 
     def save(self, out: str | Path, kinds: Sequence[str] = ("mask", "overlay", "json")) -> list[Path]:
         """Write files below a folder: `mask/NAME.png`, `overlay/NAME.png`, `prob/NAME.tiff`, `NAME.json`.
@@ -72,13 +71,3 @@ class Result:
                     raise ValueError(f"unknown kind {kind!r}; known: {', '.join(IMAGE_OUTPUTS)}, json")
             paths.append(path)
         return paths
-
-
-def _eight_bits(image: np.ndarray) -> np.ndarray:
-    """The image as `draw_targets` shows it, at 5 bytes a pixel; by itself it takes 33 for deep frames, 2 GB for one of
-    8192 x 8192."""
-    if image.dtype == np.uint8 or image.min() == image.max():
-        return image
-    values = Preprocess().to_byte_range(image)
-    np.clip(np.rint(values, out=values), 0, 255, out=values)
-    return values.astype(np.uint8)

@@ -34,7 +34,7 @@ VARIANTS: dict[str, ModelConfig] = {
     ),
     # not in the paper: small enough for a CPU and for the package; trained from scratch, as SAM 2 has no such trunk
     "nano": ModelConfig(
-        embed_dim=32,
+        embed_dim=24,
         stages=(1, 2, 2),
         global_blocks=(4,),
         window_sizes=(8, 8, 8),
@@ -42,8 +42,8 @@ VARIANTS: dict[str, ModelConfig] = {
         mlp_width=256,
         attention_floor=4,
         squeeze_floor=4,
-        stem_channels=(8, 16),
-        stem_blocks=(2, 1, 1),
+        stem_channels=(8, 32),
+        stem_blocks=(1, 1, 1),
         light_levels=2,
         consultation_kernel=3,
         fusion_floor=8,

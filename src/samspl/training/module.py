@@ -51,7 +51,7 @@ class TrainingModule(pl.LightningModule):
         self.model = model
         self.config = config
         self.names = tuple(names)
-        self.loss = make_loss(config.loss)
+        self.loss = make_loss(config.loss, config.loss_weights)
         self.average = make_average(model, config.ema_decay) if config.ema_decay else None
         self.suites = [
             DetectionSuite("strict") for _ in names
@@ -162,7 +162,7 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Optimiser and schedule of the configuration."""
-        optimizer = make_optimizer(self.model.parameters(), self.config)
+        optimizer = make_optimizer(self.model, self.config)
         return [optimizer], [make_schedule(optimizer, self.config)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

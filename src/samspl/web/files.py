@@ -27,32 +27,14 @@ STRETCHES: dict[str, float | None] = {
 0.1."""
 
 
-def stretch(image: np.ndarray, cut: float | None) -> np.ndarray:
-    """Values for the screen.
-
-    Args:
-        image: (H, W) of any type, finite.
-        cut: Percentage cut off at both ends, 0 to below 50; None leaves the choice to `samspl.draw.to_display`.
-    Returns:
-        (H, W) uint8; where the ends are equal, as `to_display` gives.
-    """
-    if cut is None:
-        return to_display(image)
-    low, high = np.percentile(image, (cut, 100 - cut))
-    if high <= low:
-        return to_display(image.astype(np.float64))
-    scaled = (image.astype(np.float64) - low) * (255.0 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
 def shown_factor(size_hw: tuple[int, ...]) -> int:
     """By how much an image is shown smaller."""
     return max(1, -(-max(size_hw) // SHOWN_SIDE_PX))
 
 
 def shown_png(image: np.ndarray, cut: float | None) -> bytes:
-    """The image for the screen as PNG; (H, W) of any type, see `stretch`."""
-    grey = stretch(image, cut)
+    """The image for the screen as PNG; (H, W) of any type, cut as by `samspl.draw.to_display`."""
+    grey = to_display(image, cut)
     factor = shown_factor(grey.shape)
     if factor > 1:
         grey = resize(grey, (max(1, grey.shape[0] // factor), max(1, grey.shape[1] // factor)), "bilinear")

@@ -57,18 +57,21 @@ class Handlers:
 
     def weights(self, weights: str, request: gr.Request) -> tuple[View, float | dict[str, Any]]:
         """Run other weights on the images that are there, at their own threshold."""
-        session = self.sessions.of(_visitor(request))
+        visitor = _visitor(request)
+        session = self.sessions.of(visitor)
         try:
             detector = self.detectors.get(weights)
         except SamsplError as err:
-            return self._view(_visitor(request), [str(err)]), gr.skip()
+            return self._view(visitor, [str(err)]), gr.skip()
+        looks = self.sessions.looks_of(visitor)
+        looks.threshold = detector.threshold
         if session is None:
             return empty_view(), detector.threshold
         frames = [Frame(kept.name, kept.image) for kept in session.kept]
         view = self._run(
             frames, [], weights, detector.threshold, session.stretch, request, index=session.index
         )
-        return view, detector.threshold
+        return view, looks.threshold  # it may have been moved since
 
     def threshold(self, threshold: float, request: gr.Request) -> View:
         """Apply another threshold to the probabilities that are kept."""
@@ -76,14 +79,14 @@ class Handlers:
             checked = _threshold(threshold)
         except ValueError as err:
             return self._view(_visitor(request), [str(err)])
+        self.sessions.looks_of(_visitor(request)).threshold = checked
         return self._change(request, lambda session: setattr(session, "threshold", checked))
 
     def stretch(self, stretch: str, request: gr.Request) -> View:
         """Show the values otherwise."""
-        return self._change(
-            request,
-            lambda session: setattr(session, "stretch", stretch if stretch in STRETCHES else "Automatic"),
-        )
+        chosen = _stretch(stretch)
+        self.sessions.looks_of(_visitor(request)).stretch = chosen
+        return self._change(request, lambda session: setattr(session, "stretch", chosen))
 
     def pick(self, event: gr.EventData, request: gr.Request) -> View:
         """Look at another image."""
@@ -147,7 +150,10 @@ class Handlers:
         problems = [*problems, *more]
         if not kept:
             return self._view(visitor, problems)
-        session = Session(kept, weights, threshold, stretch if stretch in STRETCHES else "Automatic")
+        looks = self.sessions.looks_of(visitor)
+        if looks.threshold is not None:
+            threshold = looks.threshold
+        session = Session(kept, weights, threshold, looks.stretch or _stretch(stretch))
         session.index = min(index, len(kept) - 1)
         self.sessions.open(visitor, session)
         return results_view(session, problems)
@@ -271,6 +277,11 @@ def _threshold(value: object) -> float:
         raise ValueError(f"threshold is {value!r}; expected a number between 0 and 1")
     check_threshold(value)
     return float(value)
+
+
+def _stretch(value: str) -> str:
+    """What a request gives for the contrast, if there is such a one."""
+    return value if value in STRETCHES else "Automatic"
 
 
 def _visitor(request: gr.Request) -> str:

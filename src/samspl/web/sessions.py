@@ -22,6 +22,8 @@ MAX_PIXELS = 2**26
 """Of one visitor's images together (8192 x 8192, 16,384 frames of 64 x 64 ...): about half a gigabyte."""
 MAX_HELD_PIXELS = 2**28
 """Of all visitors together; whoever was away longest is forgotten first."""
+MAX_LOOKS = 1000
+"""Visitors whose threshold and contrast are remembered."""
 IDLE_S = 3600.0
 """Visitors of whom nothing is heard for so long are forgotten, even if they never said good-bye."""
 
@@ -58,6 +60,14 @@ class Kept:
         return find_targets(mask, self.prob, self.image), len(found.area_px)
 
 
+@dataclass
+class Looks:
+    """How a visitor last said they look at images; None for what they have not touched."""
+
+    threshold: float | None = None
+    stretch: str | None = None
+
+
 class Session:
     """One visitor's images, and how they look at them."""
 
@@ -82,6 +92,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._by_visitor: dict[str, Session] = {}
+        self._looks: dict[str, Looks] = {}
         self._forgotten: deque[str] = deque(maxlen=1000)
         self._lock = threading.Lock()
 
@@ -108,9 +119,23 @@ class Sessions:
                     return self._touch(visitor)
             return None
 
+    def looks_of(self, visitor: str) -> Looks:
+        """What a visitor last set, to be read and changed.
+
+        A control that is moved while the network runs sends its event long before the images are there, and the values
+        that came with the images are older; so what is kept here is what counts.
+        """
+        with self._lock:
+            looks = self._looks.pop(visitor, None) or Looks()
+            self._looks[visitor] = looks  # last: dicts keep their order
+            if len(self._looks) > MAX_LOOKS:
+                del self._looks[next(iter(self._looks))]
+            return looks
+
     def close(self, visitor: str) -> None:
         """Forget a visitor, who left."""
         with self._lock:
+            self._looks.pop(visitor, None)
             if self._by_visitor.pop(visitor, None) is not None:
                 self._forgotten.append(visitor)
 

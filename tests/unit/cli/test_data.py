@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from samspl.cli import data
 from samspl.cli.main import main
-from samspl.errors import ConfigError, DatasetError
+from samspl.errors import ConfigError
 
 
 def _run(*arguments: str) -> int:
@@ -90,7 +90,7 @@ def test_check_refuses_a_report_that_cannot_be_written_before_it_reads(
 
 
 def test_split_writes_lists_once(scenes: Path) -> None:
-    with pytest.raises(DatasetError, match="--overwrite"):
+    with pytest.raises(ConfigError, match="--overwrite"):
         _run("split", str(scenes), "-q")
     assert _run("split", str(scenes), "--test", "0.5", "--overwrite", "-q") == 0
     assert len((scenes / "test.txt").read_text().split()) == 3

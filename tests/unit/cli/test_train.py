@@ -74,6 +74,11 @@ def test_weights_of_data_sets_are_a_list_in_yaml_and_numbers_with_commas_in_word
     assert parse("--config", str(recipe)).sampling_weights == (3, 1)
 
 
+def test_weights_of_the_maps_come_the_same_way_and_are_1_each_as_published() -> None:
+    assert parse(*NEEDED).loss_weights == (1, 1, 1)
+    assert parse(*NEEDED, "--loss-weights", "1,0.5,0").loss_weights == (1, 0.5, 0)
+
+
 def test_settings_of_a_run_are_a_recipe_again(tmp_path: Path) -> None:
     import yaml
 
@@ -105,6 +110,9 @@ def test_print_config_gives_every_setting(capsys: pytest.CaptureFixture[str]) ->
         ("loss: dise\ndataset: x\nsam_weights: none", "did you mean 'dice'?"),
         ("dataset: a,a\nsam_weights: none", "expected one name, or different names"),
         ("dataset: a,b\nsampling_weights: [1]\nsam_weights: none", "expected one for each"),
+        ("loss_weights: [0, 1, 1]\ndataset: x\nsam_weights: none", "the first above 0"),
+        ("loss_weights: [1, 1]\ndataset: x\nsam_weights: none", "expected three numbers"),
+        ("optimizer: moun\ndataset: x\nsam_weights: none", "did you mean 'muon'?"),
         ("warmup_epochs: 300\ndataset: x\nsam_weights: none", "leaves nothing of epochs 300"),
         ("image_size: 100\ndataset: x\nsam_weights: none", "positive multiple of 32"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from samspl.data.make_split import make_split, write_split
 from samspl.data.specs import DatasetSpec
 from samspl.data.splits import find_split
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError, DatasetError
 from samspl.imaging import write_image
 
 SPEC = DatasetSpec(name="mine")
@@ -67,7 +67,7 @@ def test_written_lists_are_found_and_not_replaced_unless_told(root: Path) -> Non
     write_split(root, train, test)
     assert find_split(root, SPEC, "train").ids == train
     assert find_split(root, SPEC, "test").ids == test
-    with pytest.raises(DatasetError, match=r"train\.txt and .*test\.txt would be replaced"):
+    with pytest.raises(ConfigError, match=r"train\.txt and .*test\.txt would be replaced"):
         write_split(root, test, train)
     assert find_split(root, SPEC, "train").ids == train
     write_split(root, test, train, overwrite=True)
@@ -76,7 +76,7 @@ def test_written_lists_are_found_and_not_replaced_unless_told(root: Path) -> Non
 
 def test_one_list_that_is_there_stops_both(root: Path) -> None:
     (root / "test.txt").write_text("i00\n")
-    with pytest.raises(DatasetError, match="would be replaced"):
+    with pytest.raises(ConfigError, match="would be replaced"):
         write_split(root, ["i01"], ["i02"])
     assert not (root / "train.txt").exists()
 

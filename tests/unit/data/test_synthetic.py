@@ -11,7 +11,7 @@ import pytest
 from samspl.data.backgrounds import BACKGROUND_KINDS, draw_background, fractal_noise
 from samspl.data.synthetic import CSV_HEADER, draw_scene, write_dataset
 from samspl.data.target_shapes import MASK_FRACTION, MAX_SIZE_PX, draw_stamp
-from samspl.errors import DatasetError
+from samspl.errors import ConfigError
 from samspl.imaging import read_image, read_mask
 from samspl.targets import find_targets
 
@@ -183,7 +183,7 @@ def test_longer_set_begins_with_the_shorter_one(tmp_path: Path) -> None:
 
 def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(DatasetError, match="not empty"):
+    with pytest.raises(ConfigError, match="not empty"):
         write_dataset(tmp_path, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -13,7 +13,7 @@ from tests.unit.training.tiny import tiny_config
 
 def rates(**changes: object) -> list[float]:
     config = tiny_config(Path("mine"), Path("run"), **changes)
-    optimizer = make_optimizer(nn.Linear(1, 1).parameters(), config)
+    optimizer = make_optimizer(nn.Linear(1, 1), config)
     schedule = make_schedule(optimizer, config)
     found = []
     for _ in range(config.epochs):
@@ -45,8 +45,8 @@ def test_a_small_learning_rate_does_not_rise_to_the_cosines_end() -> None:
 def test_frozen_weights_are_not_in_the_optimiser() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
-    for name in ("adan", "adamw"):
-        optimizer = make_optimizer(model.parameters(), tiny_config(Path("m"), Path("r"), optimizer=name))
+    for name in ("adan", "adamw", "muon"):
+        optimizer = make_optimizer(model, tiny_config(Path("m"), Path("r"), optimizer=name))
         held = [p for group in optimizer.param_groups for p in group["params"]]
         assert len(held) == 2
         assert all(p is q for p, q in zip(held, model[1].parameters(), strict=True))
@@ -57,11 +57,38 @@ def test_adan_is_the_published_update_by_hand() -> None:
     # lr g / |g|, the decay a division by 1 + lr wd
     weight = nn.Parameter(torch.tensor([2.0, -3.0]))
     config = tiny_config(Path("m"), Path("r"), lr=0.1, weight_decay=0.5)
-    optimizer = make_optimizer([weight], config)
+    optimizer = make_optimizer(nn.ParameterList([weight]), config)
     weight.grad = torch.tensor([0.3, 0.7])
     optimizer.step()
     expected = (torch.tensor([2.0, -3.0]) - 0.1) / (1 + 0.1 * 0.5)
     torch.testing.assert_close(weight.detach(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_muon_turns_matrices_by_hand_and_leaves_all_else_to_adam() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1, groups=3), nn.Conv2d(6, 1, 1))
+    model.to(memory_format=torch.channels_last)
+    config = tiny_config(Path("m"), Path("r"), optimizer="muon", lr=0.1, weight_decay=0.5)
+    optimizer = make_optimizer(model, config)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 5]
+    before = [p.detach().clone() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    # the first step's direction is the gradient itself: momentum and Nesterov only scale it; five rounds of
+    # Newton-Schulz in float64, then Moonlight's length of the step, 0.2 sqrt(longer side)
+    x = model[0].weight.grad.double().flatten(1)
+    x = x / x.norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    step = 0.1 * 0.2 * math.sqrt(27) * x.reshape(6, 3, 3, 3).float()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    optimizer.step()
+    after = [p.detach() for p in model.parameters()]
+    # in bfloat16 it would be off by a hundredth
+    torch.testing.assert_close(after[0], before[0] * (1 - 0.1 * 0.5) - step, rtol=1e-4, atol=1e-5)
+    for old, new, gradient in list(zip(before, after, gradients, strict=True))[1:]:
+        torch.testing.assert_close(new, old * (1 - 0.1 * 0.5) - 0.1 * gradient.sign())
 
 
 def test_running_mean_by_hand_with_batch_norm_and_frozen_weights() -> None:
