@@ -154,6 +154,26 @@ def test_slider_acts_without_a_second_run_of_the_network(page, frame):
     assert FakeDetector.calls == runs
 
 
+def test_slider_moved_while_the_network_runs_counts(page, frame):
+    choose(page, frame)
+    wait_for(page, "2 targets")
+    runs = FakeDetector.calls
+    FakeDetector.may_go_on.clear()
+    try:
+        choose(page, frame)
+        while FakeDetector.calls == runs:
+            page.wait_for_timeout(20)
+        set_threshold(page, 0.3)
+        wait_for(page, "3 targets in frame.tiff at threshold 0.30")  # of the results that are there
+    finally:
+        FakeDetector.may_go_on.set()
+    token = page.locator("#results svg image").get_attribute("href")
+    page.wait_for_function(
+        "token => document.querySelector('#results svg image').getAttribute('href') !== token", arg=token
+    )
+    wait_for(page, "3 targets in frame.tiff at threshold 0.30")
+
+
 def test_downloads_hold_what_is_seen(page, frame, tmp_path):
     choose(page, frame)
     wait_for(page, "2 targets in frame.tiff")

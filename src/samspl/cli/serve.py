@@ -48,10 +48,18 @@ def run(args: Any) -> int:
     use_threads(args)
     offered = find_offered(args.weights, Path.cwd())
 
+    is_ready = False
+
     def ready(address: str) -> None:
+        nonlocal is_ready
+        is_ready = True
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if args.host not in ("127.0.0.1", "localhost", "::1"):
             print(f"warning: whoever reaches {args.host} over the network can use this page", file=sys.stderr)
 
-    serve(offered, args.host, args.port, args.device, args.max_upload_mb, ready)
-    return 0
+    try:
+        serve(offered, args.host, args.port, args.device, args.max_upload_mb, ready)
+    except KeyboardInterrupt:
+        if not is_ready:
+            raise
+    return 0  # Ctrl-C is how it ends

@@ -20,6 +20,9 @@ class FakeDetector:
     """`bright`: probability is value / 250; `dim`: half of that, threshold 0.2; `broken` cannot be loaded."""
 
     calls = 0
+    may_go_on = threading.Event()
+    """Cleared, it holds every detector up."""
+    may_go_on.set()
 
     def __init__(self, weights: str, device: str) -> None:
         if weights == "broken":
@@ -29,6 +32,7 @@ class FakeDetector:
 
     def detect(self, image: np.ndarray, name: str) -> Any:
         FakeDetector.calls += 1
+        assert FakeDetector.may_go_on.wait(60)
         largest = 250.0 if image.dtype == np.uint8 else 62500.0
         prob = np.clip(image / largest * self.factor, 0, 1).astype(np.float32)
         return type("Result", (), {"prob": prob})

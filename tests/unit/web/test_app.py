@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -405,7 +406,8 @@ sys.exit(main(["serve", "--port", "0", "--weights", sys.argv[1], "--threads", "1
 """
 
 
-def test_command_serves_asks_no_other_machine_and_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize(("end", "status"), [(signal.SIGTERM, 128 + 15), (signal.SIGINT, 0)])
+def test_command_serves_asks_no_other_machine_and_leaves_nothing_behind(tmp_path, end, status):
     weights = tmp_path / "w.safetensors"
     state = fill(SAMSPL(NARROW)).state_dict()
     write_checkpoint(weights, Checkpoint(NARROW, state, Preprocess((110.0,), (40.0,))))
@@ -436,9 +438,9 @@ def test_command_serves_asks_no_other_machine_and_leaves_nothing_behind(tmp_path
             assert result["problems"] == []
             assert result["images"][0]["size"] == [64, 64]
     finally:
-        process.terminate()
+        process.send_signal(end)
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 128 + 15
+    assert process.returncode == status
     assert "asked for" not in errors
     assert "Traceback" not in errors
     assert not folder.exists()
