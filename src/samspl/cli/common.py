@@ -13,6 +13,8 @@ from samspl.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses."""
 _POSITIONALS = ("paths", "name", "file", "dir")
 
 

@@ -11,14 +11,22 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from samspl import __version__
 from samspl.cli import bench, data, export, info, predict, serve, test, train, weights
-from samspl.cli.common import argument_sentence, command_parser, group_parser, published_spellings, set_up
+from samspl.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    argument_sentence,
+    command_parser,
+    group_parser,
+    published_spellings,
+    set_up,
+)
 from samspl.cli.mistakes import mistyped
 from samspl.cli.processes import speaks_first, wait_for_turn
 from samspl.errors import ConfigError, SamsplError
 
 COMMANDS = (predict, train, test, export, weights, data, bench, serve, info)
-
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def build_parser() -> ArgumentParser:

@@ -33,7 +33,7 @@ def run(args: Any) -> int:
     """Serve until Ctrl-C.
 
     Returns:
-        0.
+        130, as every command after Ctrl-C.
     Raises:
         ConfigError: for values out of range, or without weights or gradio.
         SamsplError: if weights cannot be used, or the port is taken.
@@ -41,7 +41,7 @@ def run(args: Any) -> int:
     if not 0 < args.max_upload_mb < float("inf"):
         raise ConfigError(f"--max-upload-mb is {args.max_upload_mb}; expected a positive number")
 
-    from samspl.cli.common import use_threads
+    from samspl.cli.common import INTERRUPTED, use_threads
     from samspl.web.app import serve
     from samspl.web.weights import find_offered
 
@@ -62,4 +62,5 @@ def run(args: Any) -> int:
     except KeyboardInterrupt:
         if not is_ready:
             raise
-    return 0  # Ctrl-C is how it ends
+        return INTERRUPTED  # without a word: that is how it ends
+    return 0
