@@ -12,7 +12,6 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from samspl import __version__
 from samspl.cli import bench, data, export, info, predict, serve, test, train, weights
 from samspl.cli.common import (
-    DONE,
     FAILED,
     INTERRUPTED,
     WRONG_USAGE,
