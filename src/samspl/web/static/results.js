@@ -3,7 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN_PX = 7, ARM_PX = 7, MAX_ZOOM = 64;
 const one = (selector) => element.querySelector(selector);
-const viewer = one(".viewer"), svg = one("svg"), picture = one("svg image"), marks = one("svg g");
+const viewer = one(".viewer"), svg = one("svg"), picture = one("svg image"), marks = one("svg g"), busy = one(".busy");
+const LOADING = busy.textContent;
 let view = null, chosen = -1;
 let place = { x: 0, y: 0, zoom: 1 }; // centre in pixels of the image
 
@@ -110,9 +111,21 @@ function fillStrip() {
   }));
 }
 
+// which of the targets `was` is now: another threshold makes it larger or smaller and may change its number; -1 if gone
+function findAgain(was) {
+  const [left, top, right, bottom] = was.bbox_xyxy, [x, y] = was.centroid_xy;
+  let best = -1, nearest = Infinity;
+  view.targets.forEach(({ bbox_xyxy: [l, t, r, b], centroid_xy }, index) => {
+    const apart = Math.hypot(centroid_xy[0] - x, centroid_xy[1] - y);
+    if (l < right && left < r && t < bottom && top < b && apart < nearest) [best, nearest] = [index, apart];
+  });
+  return best;
+}
+
 function show() {
   const before = view && view.image ? view.image.url.split("?")[0] : "";
   const had = element.contains(document.activeElement) ? document.activeElement : null;
+  const looked = chosen < 0 ? null : view.targets[chosen];
   const hadPick = had && had.closest(".strip") ? [...one(".strip").children].indexOf(had.closest("button")) : -1;
   view = props.value || { problems: [], images: [] };
   const problems = one(".problems");
@@ -123,7 +136,8 @@ function show() {
   if (!view.images.length) return;
   const image = view.image;
   if (picture.getAttribute("href") !== "." + image.url) {
-    one(".busy").hidden = false;
+    busy.textContent = LOADING; // the last picture may have failed
+    busy.hidden = false;
     picture.setAttribute("href", "." + image.url);
   }
   picture.setAttribute("width", image.width);
@@ -142,12 +156,12 @@ function show() {
     if (before.split("/")[2] !== image.url.split("/")[2] && element.getBoundingClientRect().top > innerHeight * 0.6)
       (document.getElementById("threshold") || element).scrollIntoView({ behavior: "smooth" });
   }
-  else { if (chosen >= view.targets.length) chosen = -1; frame(); }
+  else { chosen = looked ? findAgain(looked) : -1; frame(); }
   if (hadPick >= 0) one(".strip").children[hadPick]?.focus();
 }
 
-picture.addEventListener("load", () => { one(".busy").hidden = true; });
-picture.addEventListener("error", () => { one(".busy").textContent = "This picture is no longer kept; choose the image again."; });
+picture.addEventListener("load", () => { busy.hidden = true; });
+picture.addEventListener("error", () => { busy.textContent = "This picture is no longer kept; choose the image again."; });
 
 element.querySelector(".zoom").addEventListener("click", (event) => {
   const kind = event.target.dataset.zoom;
@@ -180,6 +194,7 @@ viewer.addEventListener("pointerdown", (event) => {
 viewer.addEventListener("pointermove", (event) => {
   const last = fingers.get(event.pointerId);
   if (!last || !view.image) return;
+  if (event.buttons === 0) { fingers.delete(event.pointerId); return; } // released outside the picture; a touch has 1
   const others = [...fingers.values()].filter((finger) => finger.pointerId !== event.pointerId);
   if (others.length) {
     const apart = (finger) => Math.hypot(finger.clientX - others[0].clientX, finger.clientY - others[0].clientY);
@@ -200,6 +215,7 @@ viewer.addEventListener("dblclick", (event) => {
 });
 
 viewer.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own zoom and history
   const step = 60 * grain(), moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   if (event.key === "+" || event.key === "=") zoomBy(2);
   else if (event.key === "-") zoomBy(0.5);
