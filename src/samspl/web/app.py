@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from samspl.inference.extras import require
 
 logger = logging.getLogger(__name__)
 
+TIDY_S = 60.0
+"""Between two looks for what is to be forgotten."""
 _NOT_OURS = (errno.EADDRNOTAVAIL, errno.EINVAL)
 # read when gradio and what it uses are imported: nothing of them may ask the network for anything
 QUIET = {
@@ -52,14 +55,17 @@ def build_app(offered: Any, uploads: Path, device: str = "auto", max_upload_mb: 
     from samspl.web.page import STATIC, build_page
     from samspl.web.routes import build_routes
     from samspl.web.sessions import Sessions
+    from samspl.web.uploads import UploadFolder
     from samspl.web.weights import Detectors
 
     sessions = Sessions()
     max_bytes = int(max_upload_mb * 2**20)
     page = build_page(Detectors(offered, device), sessions, max_bytes)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    folder = UploadFolder(uploads)
     app.state.sessions = sessions
-    app.include_router(build_routes(sessions, uploads, max_bytes))
+    app.state.uploads = folder
+    app.include_router(build_routes(sessions, folder, max_bytes))
     theme = gradio.themes.Default(
         primary_hue="sky",
         neutral_hue="slate",
@@ -83,7 +89,7 @@ def build_app(offered: Any, uploads: Path, device: str = "auto", max_upload_mb: 
         css_paths=STATIC / "page.css",
     )
     page.has_launched = True  # gradio refuses foreign paths only of pages it launched itself
-    app.add_middleware(Gate, uploads=uploads)
+    app.add_middleware(Gate, uploads=folder)
     return app
 
 
@@ -138,8 +144,20 @@ def serve(
         signal.signal(
             signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
         )  # so that the folder is deleted
+        is_over = threading.Event()
+        threading.Thread(target=_tidy, args=(app, is_over), daemon=True).start()
         ready(address_of(listening))
-        make_server(app).run(sockets=[listening])
+        try:
+            make_server(app).run(sockets=[listening])
+        finally:
+            is_over.set()
+
+
+def _tidy(app: Any, is_over: threading.Event) -> None:
+    """Forget idle visitors and stray uploads where nobody comes whose visit would."""
+    while not is_over.wait(TIDY_S):
+        app.state.sessions.forget_idle()
+        app.state.uploads.sweep()
 
 
 def make_server(app: Any) -> Any:

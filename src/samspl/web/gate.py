@@ -6,11 +6,12 @@ not listed here does not exist, so that a newer gradio cannot add to it.
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from samspl.web.uploads import UploadFolder
 
 MAX_BODY_BYTES = 2**20
 """Of a request that is no upload; the page's are a few hundred."""
@@ -40,8 +41,8 @@ _HEADERS = (
 class Gate:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, uploads: Path) -> None:
-        """``uploads`` is the only folder that a request may name files of."""
+    def __init__(self, app: ASGIApp, uploads: UploadFolder) -> None:
+        """``uploads`` holds the only files that a request may name."""
         self.app = app
         self.uploads = uploads
 
@@ -75,19 +76,9 @@ class Gate:
             content = json.loads(body or b"null")
         except (ValueError, RecursionError):
             return PlainTextResponse("request is no JSON", 400)
-        if not all(self._is_uploaded(path) for path in _paths_in(content)):
+        if not all(isinstance(path, str) and self.uploads.holds(path) for path in _paths_in(content)):
             return PlainTextResponse("request names a file that was not uploaded to this page", 403)
         return None
-
-    def _is_uploaded(self, path: Any) -> bool:
-        """Whether a path lies in a folder of its own below that of the uploads."""
-        if not isinstance(path, str) or "\0" in path:
-            return False
-        try:
-            resolved = Path(path).resolve()
-        except (OSError, RuntimeError):
-            return False
-        return Path(path).is_absolute() and self.uploads.resolve() in resolved.parents
 
 
 def _refuse_address(method: str, path: str) -> PlainTextResponse | None:

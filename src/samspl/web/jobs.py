@@ -16,9 +16,12 @@ from samspl.inference.detector import Detector
 from samspl.web.files import unique_names
 from samspl.web.scenes import Recipe
 from samspl.web.sessions import MAX_PIXELS, Kept
+from samspl.web.uploads import delete_upload
 
 MAX_IMAGES = 200
 """At once, pages of TIFF files counted singly."""
+MAX_SAMPLES = 4 * MAX_PIXELS
+"""Of one image, every colour of a pixel counted: what reading it may take."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and of all."""
@@ -73,12 +76,9 @@ def read_uploads(uploads: Sequence[Upload]) -> tuple[list[Frame], list[str]]:
             if pixels > MAX_PIXELS or len(named) == MAX_IMAGES:
                 break
         finally:
-            upload.path.unlink(missing_ok=True)
+            delete_upload(upload.path)
     for upload in uploads:  # those that were not reached
-        upload.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # its own folders, unless another file lies there still
-            upload.path.parent.rmdir()
-            upload.path.parent.parent.rmdir()
+        delete_upload(upload.path)
     names = unique_names(name for name, _ in named)
     return [Frame(n, image) for n, (_, image) in zip(names, named, strict=True)], problems
 
@@ -116,8 +116,8 @@ def _images_of(upload: Upload) -> Iterator[tuple[str, np.ndarray | str]]:
     if not upload.path.is_file():
         raise ImageError(f"{upload.name} is not here any more: an upload is read once; choose it again")
     name = Path(upload.name)
-    width, height = _size_in_header(upload.path)
-    if width * height > MAX_PIXELS:
+    width, height, samples = _size_in_header(upload.path)
+    if width * height > MAX_PIXELS or width * height * samples > MAX_SAMPLES:
         raise ImageError(_too_large(upload.name, width, height))
     try:
         for page in read_pages(upload.path):
@@ -130,16 +130,21 @@ def _images_of(upload: Upload) -> Iterator[tuple[str, np.ndarray | str]]:
         raise ImageError(str(err).replace(str(upload.path), upload.name)) from err
 
 
-def _size_in_header(path: Path) -> tuple[int, int]:
-    """Width and height, so that a small file of many pixels is refused before memory is asked for; zeros where the
-    header cannot be read, which the reader then puts into words."""
+def _size_in_header(path: Path) -> tuple[int, int, int]:
+    """Width, height and samples a pixel of the largest image in a file, so that a small file of many pixels is refused
+    before memory is asked for; zeros where the header cannot be read, which the reader then puts into words."""
     # readers raise nearly anything for what is not theirs, or damaged
     with contextlib.suppress(Exception), tifffile.TiffFile(path) as tiff:
-        return tiff.pages.first.imagewidth, tiff.pages.first.imagelength
+        pages = (page.aspage() for page in tiff.pages)
+        sizes = [
+            (page.imagewidth, page.imagelength, page.samplesperpixel * page.imagedepth) for page in pages
+        ]
+        return max(sizes, key=math.prod)
     for plugin in (PngImagePlugin.PngImageFile, JpegImagePlugin.JpegImageFile, BmpImagePlugin.BmpImageFile):
         with contextlib.suppress(Exception), path.open("rb") as file:
-            return plugin(file).size
-    return 0, 0
+            image = plugin(file)
+            return *image.size, len(image.getbands())
+    return 0, 0, 0
 
 
 def _too_large(name: str, width: int, height: int) -> str:

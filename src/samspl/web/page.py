@@ -55,23 +55,37 @@ class Handlers:
         image = jobs.read_sample(recipe)
         return self._run([image], [], weights, threshold, stretch, request)
 
+    def choose_weights(self, weights: str, request: gr.Request) -> float | dict[str, Any]:
+        """Set the slider to other weights' own threshold, at once: who moves it before they have run means it."""
+        try:
+            threshold = self.detectors.get(weights).threshold
+        except SamsplError:
+            return gr.skip()  # `weights` says why
+        self.sessions.looks_of(_visitor(request)).threshold = threshold
+        return threshold
+
     def weights(self, weights: str, request: gr.Request) -> tuple[View, float | dict[str, Any]]:
-        """Run other weights on the images that are there, at their own threshold."""
+        """Run the chosen weights on the images that are there; also shows the threshold that the results have."""
         visitor = _visitor(request)
         session = self.sessions.of(visitor)
-        try:
-            detector = self.detectors.get(weights)
-        except SamsplError as err:
-            return self._view(visitor, [str(err)]), gr.skip()
-        looks = self.sessions.looks_of(visitor)
-        looks.threshold = detector.threshold
         if session is None:
-            return empty_view(), detector.threshold
+            try:
+                self.detectors.get(weights)
+            except SamsplError as err:
+                return empty_view([str(err)]), gr.skip()
+            return empty_view(), gr.skip()
         frames = [Frame(kept.name, kept.image) for kept in session.kept]
         view = self._run(
-            frames, [], weights, detector.threshold, session.stretch, request, index=session.index
+            frames, [], weights, session.threshold, session.stretch, request, is_same_images=True
         )
-        return view, looks.threshold  # it may have been moved since
+        shown = self.sessions.of(visitor)
+        if shown is None:
+            return view, gr.skip()
+        if (
+            shown is session
+        ):  # none of the images could be used with them: the results before stay, and the slider
+            self.sessions.looks_of(visitor).threshold = shown.threshold
+        return view, shown.threshold
 
     def threshold(self, threshold: float, request: gr.Request) -> View:
         """Apply another threshold to the probabilities that are kept."""
@@ -122,10 +136,12 @@ class Handlers:
         except (SamsplError, ValueError) as err:
             raise gr.Error(str(err)) from err
         frames, problems = jobs.read_uploads(uploads)
+        visitor = _visitor(request)
+        looks = self.sessions.looks_of(visitor)
         kept, more = jobs.detect(detector, frames)
         session = Session(kept, weights or self.detectors.names[0], chosen, "Automatic") if kept else None
-        if session is not None:
-            self.sessions.open(_visitor(request), session)
+        if session is not None and not looks.has_left:
+            self.sessions.open(visitor, session)
         return api_view(session, problems + more)
 
     def _run(
@@ -137,7 +153,7 @@ class Handlers:
         stretch: str,
         request: gr.Request,
         progress: Any = None,
-        index: int = 0,
+        is_same_images: bool = False,
     ) -> View:
         visitor = _visitor(request)
         try:
@@ -146,30 +162,43 @@ class Handlers:
         except (SamsplError, ValueError) as err:
             return self._view(visitor, [str(err)])
         report = _reporter(progress) if progress is not None else lambda done, total: None
+        looks = self.sessions.looks_of(visitor)
         kept, more = jobs.detect(detector, frames, report)
+        if looks.has_left:
+            return empty_view()
         problems = [*problems, *more]
         if not kept:
             return self._view(visitor, problems)
-        looks = self.sessions.looks_of(visitor)
-        if looks.threshold is not None:
-            threshold = looks.threshold
-        session = Session(kept, weights, threshold, looks.stretch or _stretch(stretch))
-        session.index = min(index, len(kept) - 1)
+        session = Session(kept, weights, threshold, _stretch(stretch))
+        before = self.sessions.of(visitor)
+        if is_same_images and before is not None:
+            session.index = min(before.index, len(kept) - 1)
         self.sessions.open(visitor, session)
-        return results_view(session, problems)
+        with session.lock:
+            # only now: a control that moves from here on finds this session, what moved before is in `looks`
+            session.threshold = session.threshold if looks.threshold is None else looks.threshold
+            session.stretch = looks.stretch or session.stretch
+            return results_view(session, problems)
 
     def _change(self, request: gr.Request, change: Callable[[Session], None]) -> View:
         visitor = _visitor(request)
         session = self.sessions.of(visitor)
         if session is not None:
-            change(session)
-        elif self.sessions.was_forgotten(visitor):
+            with session.lock:
+                change(session)
+                return results_view(session)
+        if self.sessions.was_forgotten(visitor):
             return self._view(visitor, [_GONE])
         return self._view(visitor, [])
 
     def _view(self, visitor: str, problems: Sequence[str]) -> View:
         session = self.sessions.of(visitor)
-        return empty_view(problems) if session is None else results_view(session, problems)
+        return empty_view(problems) if session is None else _view_of(session, problems)
+
+
+def _view_of(session: Session, problems: Sequence[str]) -> View:
+    with session.lock:
+        return results_view(session, problems)
 
 
 def build_page(detectors: Detectors, sessions: Sessions, max_upload_bytes: int) -> gr.Blocks:
@@ -234,7 +263,8 @@ def build_page(detectors: Detectors, sessions: Sessions, max_upload_bytes: int) 
             handlers.upload, [files, *looks], [results, files], **private, **network, show_progress_on=results
         )
         samples.pick(handlers.sample, looks, results, **private, **network)
-        weights.input(handlers.weights, weights, [results, threshold], **private, **network)
+        chosen = weights.input(handlers.choose_weights, weights, threshold, **private, **quick)
+        chosen.then(handlers.weights, weights, [results, threshold], **private, **network)
         threshold.input(handlers.threshold, threshold, results, **private, **quick)
         stretch.input(handlers.stretch, stretch, results, **private, **quick)
         results.pick(handlers.pick, None, results, **private, **quick)

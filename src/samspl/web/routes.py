@@ -1,16 +1,14 @@
 """The addresses beside gradio's own: uploads, and each visitor's pictures and downloads."""
 
-import secrets
-import shutil
-import time
+import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from gradio.route_utils import upload_fn
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from samspl.draw import to_display
 from samspl.imaging import read_image
@@ -18,20 +16,19 @@ from samspl.postprocess import check_threshold
 from samspl.web import files
 from samspl.web.scenes import RECIPES
 from samspl.web.sessions import Kept, Session, Sessions
+from samspl.web.uploads import UploadFolder, delete
 from samspl.web.view import RESULTS, download_name
 
-STRAY_S = 3600.0
-"""Uploads that nobody asked to be looked at are deleted after this time."""
 HELD_UPLOADS = 8
 """All files waiting to be read may be this many times as large as one may be."""
 
 
-def build_routes(sessions: Sessions, uploads: Path, max_upload_bytes: int) -> APIRouter:
+def build_routes(sessions: Sessions, uploads: UploadFolder, max_upload_bytes: int) -> APIRouter:
     """Make the routes.
 
     Args:
         sessions: The visitors.
-        uploads: Folder of this server alone, for files until they are read.
+        uploads: For files until they are read.
         max_upload_bytes: Of one file.
     """
     router = APIRouter()
@@ -40,18 +37,24 @@ def build_routes(sessions: Sessions, uploads: Path, max_upload_bytes: int) -> AP
     async def upload(request: Request) -> Response:
         """Take files as gradio does, but into a folder whose name nobody can guess: gradio derives it from the content,
         so that equal files of two visitors would be one."""
-        _sweep(uploads)
-        waiting = sum(path.stat().st_size for path in uploads.rglob("*") if path.is_file())
-        if waiting + int(request.headers.get("content-length") or 0) > HELD_UPLOADS * max_upload_bytes:
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal():  # else more could come than may wait here
+            return PlainTextResponse("the upload does not say how long it is; send a content-length", 411)
+        await asyncio.to_thread(uploads.sweep)
+        waiting = await asyncio.to_thread(uploads.waiting_bytes)
+        if waiting + int(length) > HELD_UPLOADS * max_upload_bytes:
             megabytes = HELD_UPLOADS * max_upload_bytes / 2**20
             return PlainTextResponse(
                 f"more than {megabytes:g} MB at once; send fewer files, or try again in a minute", 413
             )
-        folder = uploads / secrets.token_urlsafe(24)
+        folder = uploads.new()
         try:
             paths, _, _ = await upload_fn(request, folder, max_upload_bytes, None)
+        except ClientDisconnect:  # a phone that lost its network: nobody is there to be told
+            delete(folder)
+            return Response(status_code=400)
         except MultiPartException as err:
-            shutil.rmtree(folder, ignore_errors=True)
+            delete(folder)
             if "maximum allowed size" not in err.message:
                 return PlainTextResponse(f"the upload cannot be read ({err.message}); send it again", 400)
             limit = f"{max_upload_bytes / 2**20:g}"
@@ -60,6 +63,9 @@ def build_routes(sessions: Sessions, uploads: Path, max_upload_bytes: int) -> AP
                 "--max-upload-mb, or use samspl predict",
                 413,
             )
+        except BaseException:
+            delete(folder)
+            raise
         return JSONResponse([str(path) for path in paths])
 
     @router.get("/gradio_api/upload_progress")
@@ -131,10 +137,3 @@ def _download(content: bytes, name: str, media_type: str) -> Response:
         "Cache-Control": "private, no-store",
     }
     return Response(content, media_type=media_type, headers=headers)
-
-
-def _sweep(uploads: Path) -> None:
-    """Delete uploads that were left lying."""
-    for path in uploads.iterdir():
-        if time.time() - path.stat().st_mtime > STRAY_S:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

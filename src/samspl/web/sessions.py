@@ -66,6 +66,8 @@ class Looks:
 
     threshold: float | None = None
     stretch: str | None = None
+    has_left: bool = False
+    """Since this was asked for; what is found for them now is not kept."""
 
 
 class Session:
@@ -80,6 +82,8 @@ class Session:
         self.stretch = stretch
         self.index = 0
         self.touched_s = time.monotonic()
+        self.lock = threading.RLock()
+        """Held by who changes and by who shows: no view mixes two states."""
 
     @property
     def pixels(self) -> int:
@@ -135,9 +139,15 @@ class Sessions:
     def close(self, visitor: str) -> None:
         """Forget a visitor, who left."""
         with self._lock:
-            self._looks.pop(visitor, None)
+            if (looks := self._looks.pop(visitor, None)) is not None:
+                looks.has_left = True
             if self._by_visitor.pop(visitor, None) is not None:
                 self._forgotten.append(visitor)
+
+    def forget_idle(self) -> None:
+        """Forget who has been away for too long; every use does so too, but there may be none."""
+        with self._lock:
+            self._forget_old()
 
     def was_forgotten(self, visitor: str) -> bool:
         """Whether a visitor had something that is no longer kept: a phone that slept seems to have left."""

@@ -7,10 +7,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,8 @@ from tests.unit.web.server import FakeDetector, served, spots
 
 pytest.importorskip("gradio", reason="needs pip install 'samspl[ui]'")
 import httpx  # comes with gradio
+
+from samspl.web.app import _tidy
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +257,8 @@ def test_request_cannot_name_a_file_that_was_not_uploaded(http, page, tmp_path):
         "https://example.com/x.png",
         f"file://{secret}",
         str(page.uploads),
+        str(page.uploads / "gone"),
+        str(page.uploads / "vibe_edit_history" / "gone"),
         "a\0b",
         "",
         7,
@@ -269,6 +276,7 @@ def test_request_cannot_name_a_file_that_was_not_uploaded(http, page, tmp_path):
                     assert http.post(address, json=body).status_code == 403, (path, file)
     link.unlink()
     inside.rmdir()
+    assert found(http, ("a.png", encoded(spots())))["problems"] == []  # uploads still work
 
 
 def test_gradio_itself_would_refuse_foreign_files_too(page):
@@ -340,6 +348,55 @@ def test_uploads_that_nobody_asked_about_are_deleted(http, page):
     os.utime(folder, (long_ago, long_ago))
     send(http, ("b.png", encoded(spots())))
     assert not folder.exists()
+
+
+def test_upload_of_unknown_length_is_refused(http, page):
+    def parts():
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        yield encoded(spots()) + b"\r\n--x--\r\n"
+
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    answer = http.post("/gradio_api/upload", content=parts(), headers=kind)
+    assert (answer.status_code, "content-length" in answer.text) == (411, True)
+
+
+def test_upload_that_breaks_off_leaves_nothing(page, caplog):
+    address = page.url.removeprefix("http://").split(":")
+    before = set(page.uploads.iterdir())
+    with socket.create_connection((address[0], int(address[1]))) as connection:
+        connection.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + bytes(100000)
+        )
+        time.sleep(0.2)
+    for _ in range(100):
+        if set(page.uploads.iterdir()) == before:
+            break
+        time.sleep(0.05)
+    assert set(page.uploads.iterdir()) == before
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_idle_visitors_and_stray_uploads_are_forgotten_without_anybody_coming(http, page, monkeypatch):
+    result = found(http, ("a.png", encoded(spots())))
+    (stray,) = send(http, ("b.png", encoded(spots())))
+    assert len(page.app.state.sessions) > 0
+    monkeypatch.setattr("samspl.web.sessions.IDLE_S", -1.0)
+    monkeypatch.setattr("samspl.web.uploads.STRAY_S", -1.0)
+    monkeypatch.setattr("samspl.web.app.TIDY_S", 0.01)
+    is_over = threading.Event()
+    tidying = threading.Thread(target=_tidy, args=(page.app, is_over))
+    tidying.start()
+    for _ in range(200):
+        if not len(page.app.state.sessions) and not Path(stray["path"]).exists():
+            break
+        time.sleep(0.05)
+    is_over.set()
+    tidying.join(10)
+    assert not tidying.is_alive()
+    assert not Path(stray["path"]).exists()
+    assert http.get(result["images"][0]["mask"]).status_code == 404
 
 
 def test_results_are_gone_when_their_visitor_leaves(http, page):

@@ -99,6 +99,24 @@ def test_image_of_too_many_pixels_is_refused_from_its_header(folder, monkeypatch
         assert "samspl predict" in problems[0]
 
 
+def test_page_or_colours_of_too_many_pixels_are_refused_from_their_header(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "MAX_PIXELS", 400)
+    monkeypatch.setattr(jobs, "MAX_SAMPLES", 1600)
+    monkeypatch.setattr(jobs, "read_pages", lambda path: pytest.fail("must not be decoded"))
+    later = upload(folder, "stack.tiff", content=b"")
+    with tifffile.TiffWriter(later.path) as writer:
+        writer.write(np.zeros((8, 8), np.uint8))
+        writer.write(np.zeros((30, 30), np.uint8))
+    bands = upload(folder, "bands.tiff", content=b"")
+    tifffile.imwrite(
+        bands.path, np.zeros((5, 20, 20), np.uint8), photometric="minisblack", planarconfig="separate"
+    )
+    for one, size in ((later, "30x30"), (bands, "20x20")):
+        frames, problems = read_uploads([one])
+        assert frames == []
+        assert f"image is {size}; all images together" in problems[0]
+
+
 def test_too_many_pixels_or_images_together_keep_the_first(folder, monkeypatch):
     monkeypatch.setattr(jobs, "MAX_PIXELS", 250)
     frames, problems = read_uploads(
