@@ -263,33 +263,133 @@ def test_name_of_a_file_is_never_taken_for_html(page, tmp_path):
     assert page.evaluate("window.hurt") is None
 
 
+def shown(page):
+    """The part of the image that is seen: left, top, width, height."""
+    return [float(v) for v in page.get_attribute("#results svg", "viewBox").split()]
+
+
 def test_zoom_by_buttons_keys_and_table(page, frame):
     choose(page, frame)
     wait_for(page, "2 targets")
-
-    def shown():
-        return [float(v) for v in page.get_attribute("#results svg", "viewBox").split()]
-
-    assert shown() == [0, 0, 60, 40]
+    assert shown(page) == [0, 0, 60, 40]
     page.click("#results [data-zoom=in]")
-    assert shown() == [15, 10, 30, 20]
+    assert shown(page) == [15, 10, 30, 20]
     page.focus("#results .viewer")
     page.keyboard.press("+")
-    assert shown()[2:] == [15, 10]
-    x = shown()[0]
+    assert shown(page)[2:] == [15, 10]
+    x = shown(page)[0]
     page.keyboard.press("ArrowRight")
-    assert shown()[0] > x
+    assert shown(page)[0] > x
     page.keyboard.press("0")
-    assert shown() == [0, 0, 60, 40]
+    assert shown(page) == [0, 0, 60, 40]
     page.click("#results tbody tr:nth-child(2) button")
-    left, top, width, height = shown()
+    left, top, width, height = shown(page)
     assert (left + width / 2, top + height / 2) == pytest.approx((31.5, 21.0), abs=0.01)
     assert width < 60
     set_threshold(page, 0.3)  # what one looks at stays
     wait_for(page, "3 targets")
-    assert shown() == [left, top, width, height]
+    assert shown(page) == [left, top, width, height]
     page.click("#results [data-zoom=all]")
-    assert shown() == [0, 0, 60, 40]
+    assert shown(page) == [0, 0, 60, 40]
+
+
+def test_dragging_moves_the_picture_and_ends_with_the_button_wherever_it_is_released(page, frame):
+    choose(page, frame)
+    wait_for(page, "2 targets")
+    box = page.locator("#results .viewer").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 40, y)
+    page.mouse.up()
+    page.focus("#results .viewer")
+    page.keyboard.press("+")
+    assert shown(page) == [15, 10, 30, 20]
+    page.mouse.move(x, y)
+    page.mouse.move(x + 50, y)
+    assert shown(page) == [15, 10, 30, 20]
+    page.mouse.down()
+    page.mouse.move(x + 100, y)
+    page.mouse.up()
+    assert shown(page)[0] < 15
+    assert shown(page)[1:] == [10, 30, 20]
+
+
+def test_a_finger_moves_the_picture_that_was_zoomed(page, frame):
+    choose(page, frame)
+    wait_for(page, "2 targets")
+    page.click("#results [data-zoom=in]")
+    box = page.locator("#results .viewer").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for kind, at in (("touchStart", x), ("touchMove", x + 30), ("touchMove", x + 90), ("touchEnd", None)):
+        points = [] if at is None else [{"x": at, "y": y}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert shown(page)[0] < 15
+
+
+def test_keys_of_the_browser_are_left_to_it(page, frame):
+    choose(page, frame)
+    wait_for(page, "2 targets")
+    page.click("#results [data-zoom=in]")
+    page.focus("#results .viewer")
+    page.evaluate(
+        """() => {
+            window.taken = [];
+            window.addEventListener("keydown", event => {
+                if (["Control", "Alt", "Meta"].includes(event.key)) return;
+                window.taken.push(event.defaultPrevented);
+                event.preventDefault();  // the test's own browser shall not zoom or go back
+            });
+        }"""
+    )
+    for keys in ("Control+Equal", "Control+Minus", "Control+0", "Meta+0", "Alt+ArrowLeft"):
+        page.keyboard.press(keys)
+    assert page.evaluate("window.taken") == [False] * 5
+    assert shown(page) == [15, 10, 30, 20]
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("window.taken.at(-1)") is True
+
+
+def test_mark_of_the_chosen_target_stays_with_it_when_others_come_and_go(page, tmp_path):
+    write_image(tmp_path / "frame.png", spots()[::-1])  # the faintest is the first
+    choose(page, tmp_path / "frame.png")
+    wait_for(page, "2 targets")
+
+    def chosen():
+        lines = page.locator("#results svg .line").all()
+        return [k for k, line in enumerate(lines) if "chosen" in line.get_attribute("class")]
+
+    page.click("#results tbody tr:nth-child(1) button")
+    assert chosen() == [0]
+    set_threshold(page, 0.3)
+    wait_for(page, "3 targets")
+    assert chosen() == [1]
+    set_threshold(page, 0.7)  # it is gone, and the one that is left was never chosen
+    wait_for(page, "1 target")
+    assert chosen() == []
+    set_threshold(page, 0.3)
+    wait_for(page, "3 targets")
+    assert chosen() == []
+
+
+def test_picture_after_one_that_failed_is_said_to_be_loading(page, frame):
+    choose(page, frame)
+    wait_for(page, "2 targets")
+    page.route(re.compile(r"image\.png\?stretch"), lambda route: route.fulfill(status=404))
+    choose(page, frame)
+    page.wait_for_function("document.querySelector('#results .busy').textContent.includes('no longer kept')")
+    assert page.is_visible("#results .busy")
+    page.unroute_all()
+    held = []
+    page.route(re.compile(r"image\.png\?stretch"), lambda route: held.append(route))
+    choose(page, frame)
+    page.wait_for_function("document.querySelector('#results .busy').textContent === 'Loading the picture'")
+    while not held:
+        page.wait_for_timeout(20)
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#results .busy", state="hidden")
 
 
 def test_contrast_changes_the_picture_and_nothing_else(page, tmp_path):
