@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from samspl.checkpoint import find_weights
-from samspl.errors import ConfigError
+from samspl.errors import ConfigError, ImageError
 from samspl.inference.detector import Detector
-from samspl.inference.journal import JOURNAL_FILE, Journal, State, missing, read_state, stamp
+from samspl.inference.journal import JOURNAL_FILE, Journal, State, missing, read_state
 from samspl.inference.outputs import SUFFIXES, FileBegun, FileDone, FrameDone, Outcome, Outputs
 from samspl.inference.sources import BadFrame, SourceFile, find_files, is_searched
 from samspl.inference.tiling import Tile
@@ -196,13 +196,19 @@ def _objection(state: State, settings: Mapping[str, Any], files: Sequence[Source
     if changed:
         return f"holds results of a run with other settings ({'; '.join(changed)})"
     by_name = {file.name: file for file in files}
-    for name, values in state.stamps.items():
+    for name, before in state.stamps.items():
         if not state.frames.get(name):
             continue  # begun, but nothing came of it: the user may have repaired or removed it
         if name not in by_name:
             return f"holds results of other images ({name}, which is not among these)"
-        if stamp(by_name[name].path) != values:
-            return f"holds results of another {by_name[name].path}, which has changed since"
+        try:
+            now = by_name[name].stamped().stamp
+        except ImageError:
+            continue  # gone since it was found, which the run will tell
+        if now is not None and now.path != before.path:
+            return f"holds results of {before.path}, which is another file than {by_name[name].path}"
+        if now != before:
+            return f"holds results of {by_name[name].path}, which has changed since"
     return None
 
 

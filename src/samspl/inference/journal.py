@@ -13,7 +13,7 @@ from typing import Any
 
 from samspl.errors import ConfigError, SamsplError
 from samspl.inference.outputs import FileDone, FrameDone
-from samspl.inference.sources import SourceFile
+from samspl.inference.sources import SourceFile, Stamp
 
 JOURNAL_FILE = "journal.jsonl"
 FORMAT = "samspl-predict-1"
@@ -27,8 +27,8 @@ class State:
     """Options that results depend on."""
     may_replace: bool
     """Whether the run was told to overwrite."""
-    stamps: dict[str, list[int]] = field(default_factory=dict)
-    """Of each file begun, by name: length in bytes and time of its last change, ns."""
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    """Of each file begun, by name."""
     frames: dict[str, dict[str, FrameDone]] = field(default_factory=dict)
     """By file and frame."""
     whole: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -39,24 +39,20 @@ class State:
     """Bytes up to the last whole line."""
 
 
-def stamp(path: Path) -> list[int]:
-    """Length in bytes and time of the last change, ns; changes when the file does."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
 def read_state(path: Path) -> State | None:
     """Read a journal.
 
     Returns:
         None where there is none, or nothing of it was written yet.
     Raises:
-        ConfigError: if the file is something else.
+        ConfigError: if the file is something else, or cannot be read.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as err:
+        raise ConfigError(f"{path} cannot be read: {err.strerror or err}; choose another --out") from err
     lines = data.split(b"\n")[:-1]  # behind the last line end: nothing, or what a crash has left
     state = None
     try:
@@ -65,7 +61,7 @@ def read_state(path: Path) -> State | None:
             if state is None:
                 if entry["format"] != FORMAT:
                     raise ValueError(f"format {entry['format']!r}")
-                state = State(entry["settings"], entry["overwrite"])
+                state = State(dict(entry["settings"]), bool(entry["overwrite"]))
             else:
                 _apply(state, entry)
             state.length += len(line) + 1
@@ -76,8 +72,8 @@ def read_state(path: Path) -> State | None:
 
 def _apply(state: State, entry: Mapping[str, Any]) -> None:
     match entry:
-        case {"begin": name, "stamp": [*values]}:
-            state.stamps[name] = values
+        case {"begin": name, "stamp": [str(path), int(size_bytes), int(changed_ns)]}:
+            state.stamps[name] = Stamp(path, size_bytes, changed_ns)
         case {"done": {"file": frame} as record, "of": name, "written": [*written]}:
             file = SourceFile(Path(name), name)
             state.frames.setdefault(name, {})[frame] = FrameDone(file, record, tuple(written))
@@ -109,15 +105,17 @@ class Journal:
             raise self._refusal(err) from err
         if is_new:
             self._write({"format": FORMAT, "settings": state.settings, "overwrite": state.may_replace})
+            for name, stamp in state.stamps.items():
+                self._write({"begin": name, "stamp": stamp})
         else:
             self._write({"finished": False})
 
     def begin(self, file: SourceFile) -> None:
-        """Note that results of a file are about to be written."""
-        values = stamp(file.path)
-        if self.state.stamps.get(file.name) != values:
-            self.state.stamps[file.name] = values
-            self._write({"begin": file.name, "stamp": values})
+        """Note that results of a file, as it was when it was read, are about to be written."""
+        assert file.stamp is not None, "taken before reading: by now the file may be another, or gone"
+        if self.state.stamps.get(file.name) != file.stamp:
+            self.state.stamps[file.name] = file.stamp
+            self._write({"begin": file.name, "stamp": file.stamp})
 
     def done(self, frame: FrameDone) -> None:
         """Note that the results of a frame are there."""

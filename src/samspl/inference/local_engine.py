@@ -153,8 +153,8 @@ class _Run:
         try:
             for file in self.files:
                 try:
-                    writer = FileWriter(self.outputs, file)
-                except SamsplError as err:  # a video that is none
+                    writer = FileWriter(self.outputs, file.stamped())
+                except SamsplError as err:  # a file that is gone, a video that is none
                     self.items.put(BadFrame(file, str(err)))
                     continue
                 self.items.put(_Opened(writer))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from samspl.errors import ConfigError, SamsplError
+from samspl.errors import ConfigError, ImageError, SamsplError
 from samspl.inference.extras import require
 from samspl.inference.job import Job
 from samspl.inference.outputs import FileBegun, FileDone, FrameDone, Outcome, Outputs
@@ -161,10 +161,16 @@ def run_ray(
     by_name = {file.name: file for file in files}
     items = []
     for number, file in enumerate(files):
-        report(FileBegun(file))
+        try:
+            report(FileBegun(file.stamped()))
+        except ImageError as err:  # gone
+            report(BadFrame(file, str(err)))
+            continue
         records = {name: done.record for name, done in (known or {}).get(file.name, {}).items()}
         entry = {"number": number, "path": str(file.path.resolve()), "name": file.name, "known": records}
         items.append({"file": json.dumps(entry)})
+    if not items:
+        return
     pipeline = ray.data.from_items(items, override_num_blocks=min(len(items), MAX_BLOCKS)).map_batches(
         _Worker,
         fn_constructor_args=(job.resolved(), replace(outputs, folder=outputs.folder.resolve()), cpus),

@@ -4,11 +4,13 @@ Every frame has a relative name, from which the names of its results follow: tha
 frames with its number (`stack.tiff` holds `stack_0000.tiff`, `stack_0001.tiff`, ...).
 """
 
+import dataclasses
 import os
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,17 @@ VIDEO_DIGITS = 6
 """Digits of a video frame's number, at least: nine hours at 30 frames a second keep their order by name."""
 
 
+class Stamp(NamedTuple):
+    """Tells a file from any other, and from itself once it has changed."""
+
+    path: str
+    """Absolute, symbolic links followed: files of two folders may be equal in all else."""
+    size_bytes: int
+    """Its length."""
+    changed_ns: int
+    """Time of its last change."""
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """A file with one frame or more."""
@@ -30,6 +43,24 @@ class SourceFile:
     """Where it is."""
     name: str
     """Relative name of its results, with the suffix of the file, parts divided by `/`."""
+    stamp: Stamp | None = field(default=None, compare=False)
+    """What it was just before it was read; None if that is not known."""
+
+    def stamped(self) -> "SourceFile":
+        """The same with what the file is now.
+
+        Raises:
+            ImageError: if it is gone, or does not say.
+        """
+        try:
+            status = self.path.stat()
+            found = Stamp(str(self.path.resolve()), status.st_size, status.st_mtime_ns)
+        except OSError as err:
+            raise ImageError(
+                f"{self.path} was found but cannot be read now: {err.strerror or err}; "
+                "check whether it was moved or deleted"
+            ) from err
+        return dataclasses.replace(self, stamp=found)
 
     @property
     def is_video(self) -> bool:

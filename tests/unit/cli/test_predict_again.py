@@ -153,6 +153,27 @@ def test_other_weights_or_other_images_do_not_go_on_with_a_run(weights, frames, 
     assert "a.png, which has changed since" in capsys.readouterr().err
 
 
+def test_file_that_vanishes_during_the_run_does_not_stop_the_others(weights, tmp_path, capsys, monkeypatch):
+    folder, count = tmp_path / "camera", 50
+    for number in range(count):
+        write_image(folder / f"{number:02d}.png", np.full((32, 32), number, np.uint8))
+    detect_many = Detector.detect_many
+
+    def rotate(self, images, names):  # the camera deletes what is read already and what is not yet
+        if Path(names[0]).name == "00.png":
+            (folder / "00.png").unlink()
+            (folder / "49.png").unlink()
+        return detect_many(self, images, names)
+
+    monkeypatch.setattr(Detector, "detect_many", rotate)
+    words = ["predict", str(folder), "--weights", str(weights), "--out", str(tmp_path / "o"), "-q"]
+    assert main([*words, "--save", "json"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "49.png was found but cannot be read now: No such file or directory" in line
+    content = json.loads((tmp_path / "o" / "predictions.json").read_text())
+    assert [entry["file"] for entry in content] == [f"{number:02d}.png" for number in range(count - 1)]
+
+
 def test_file_in_the_place_of_the_journal_stays(weights, frames, tmp_path, capsys):
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "journal.jsonl").write_text('{"mine": 1}\n')

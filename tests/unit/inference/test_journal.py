@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from samspl.errors import ConfigError, SamsplError
-from samspl.inference.journal import JOURNAL_FILE, Journal, State, read_state, stamp
+from samspl.inference.journal import JOURNAL_FILE, Journal, State, read_state
 from samspl.inference.outputs import FileDone, FrameDone
-from samspl.inference.sources import SourceFile
+from samspl.inference.sources import SourceFile, Stamp
 
 RECORD = {"file": "a.png", "size": [4, 3], "targets": []}
 
@@ -17,7 +17,7 @@ RECORD = {"file": "a.png", "size": [4, 3], "targets": []}
 @pytest.fixture
 def source(tmp_path):
     (tmp_path / "a.png").write_bytes(b"12345")
-    return SourceFile(tmp_path / "a.png", "a.png")
+    return SourceFile(tmp_path / "a.png", "a.png").stamped()
 
 
 def write_whole(folder, source):
@@ -35,7 +35,8 @@ def test_what_is_written_comes_back(tmp_path, source):
     state = read_state(path)
     assert state.settings == {"--tile": "auto"}
     assert not state.may_replace
-    assert state.stamps == {"a.png": stamp(source.path)} == {"a.png": [5, source.path.stat().st_mtime_ns]}
+    changed_ns = source.path.stat().st_mtime_ns
+    assert state.stamps == {"a.png": Stamp(str(source.path.resolve()), 5, changed_ns)}
     assert state.frames["a.png"]["a.png"].record == RECORD
     assert state.frames["a.png"]["a.png"].written == ("mask/a.png",)
     assert state.whole == {"a.png": ()}
@@ -56,7 +57,7 @@ def test_every_cut_leaves_a_journal_that_can_be_gone_on_with(tmp_path, source):
         if state is not None:
             assert state.length == sum(len(line) for line in lines[:whole])
             journal = Journal(path.parent, state, is_new=False)
-            journal.begin(SourceFile(source.path, "b.png"))
+            journal.begin(SourceFile(source.path, "b.png").stamped())
             journal.close()
             for line in path.read_bytes().splitlines():
                 json.loads(line)
@@ -66,10 +67,38 @@ def test_every_cut_leaves_a_journal_that_can_be_gone_on_with(tmp_path, source):
 
 def test_no_journal_is_none_and_another_file_is_refused(tmp_path):
     assert read_state(tmp_path / JOURNAL_FILE) is None
-    for content in ('{"format": "other"}\n', "[1]\n", "text\n", '{"format": "samspl-predict-1"}\n'):
+    header = '{"format": "samspl-predict-1"'
+    whole = header + ', "settings": {}, "overwrite": false}\n'
+    for content in (
+        '{"format": "other"}\n',
+        "[1]\n",
+        "text\n",
+        header + "}\n",
+        header + ', "settings": 5, "overwrite": false}\n',
+        whole + '{"begin": "a.png", "stamp": [5, 17]}\n',  # does not say which file it was
+    ):
         (tmp_path / JOURNAL_FILE).write_text(content)
         with pytest.raises(ConfigError, match="is no journal of samspl predict"):
             read_state(tmp_path / JOURNAL_FILE)
+
+
+def test_journal_that_cannot_be_read_is_a_sentence(tmp_path):
+    (tmp_path / JOURNAL_FILE).mkdir()
+    with pytest.raises(ConfigError, match=r"journal\.jsonl cannot be read: .*; choose another --out"):
+        read_state(tmp_path / JOURNAL_FILE)
+
+
+def test_file_is_noted_as_it_was_before_reading_and_may_be_gone_by_then(tmp_path, source):
+    source.path.unlink()
+    journal = Journal(tmp_path / "o", State({}, may_replace=False), is_new=True)
+    journal.begin(source)
+    journal.close()
+    assert read_state(journal.path).stamps == {"a.png": source.stamp}
+
+
+def test_journal_begun_anew_keeps_what_its_state_holds_as_begun(tmp_path, source):
+    Journal(tmp_path, State({}, may_replace=False, stamps={"a.png": source.stamp}), is_new=True).close()
+    assert read_state(tmp_path / JOURNAL_FILE).stamps == {"a.png": source.stamp}
 
 
 def test_full_disk_leaves_whole_lines(tmp_path, source):

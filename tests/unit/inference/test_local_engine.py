@@ -129,6 +129,38 @@ def test_bad_frame_spoils_neither_its_batch_nor_the_others(files, tmp_path, monk
     assert {o.file.name[0] for o in outcomes if isinstance(o, FileDone)} == set("013467")
 
 
+def test_file_that_vanishes_before_it_is_read_spoils_no_other(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        local_engine, "MAX_FRAMES", 1
+    )  # so that no file is opened before the one before is done
+    outcomes = []
+
+    def report(outcome):
+        if isinstance(outcome, FrameDone) and outcome.file.name == "2.png":
+            files[5].path.unlink()
+        outcomes.append(outcome)
+
+    run_local(Bright(), files, outputs_of(tmp_path, "mask"), report)
+    (bad,) = [outcome for outcome in outcomes if isinstance(outcome, BadFrame)]
+    assert str(files[5].path) in bad.sentence
+    assert "check whether it was moved or deleted" in bad.sentence
+    assert {o.file.name[0] for o in outcomes if isinstance(o, FileDone)} == set("0123467")
+
+
+def test_file_that_vanishes_while_it_is_looked_through_is_reported_as_it_was(files, tmp_path):
+    before = [file.stamped().stamp for file in files]
+    for_each = {str(file.path): file.path for file in files}
+    outcomes = []
+    run_local(
+        Bright(lambda names: for_each[names[0]].unlink()),
+        files,
+        outputs_of(tmp_path, "mask"),
+        outcomes.append,
+    )
+    assert [o.file.stamp for o in outcomes if isinstance(o, FileBegun)] == before
+    assert [o.file for o in outcomes if isinstance(o, FileDone)] == files
+
+
 def test_frames_that_are_known_are_not_looked_through_again(files, tmp_path):
     known = {
         file.name: {file.name: FrameDone(file, {"file": file.name, "targets": []})} for file in files[:6]
