@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class Job:
                 with part.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
         return {
-            "--weights": digest.hexdigest()[:16],
+            "--weights": {"sha256": digest.hexdigest()[:16], "name": str(self.weights)},
             "--threshold": self.threshold,
             "--min-area": self.min_area_px,
             "--tile": self.tile,
@@ -167,22 +167,19 @@ def make_plan(job: Job, paths: Sequence[str], recursive: bool, outputs: Outputs,
     _refuse_mixing(files, paths, recursive, outputs)
     require_writable(outputs.folder, "--out", is_folder=True)
     settings = {**job.settings(), "--save": sorted(outputs.kinds)}
-    state = read_state(outputs.folder / JOURNAL_FILE)
-    if state is not None:
-        objection = _objection(state, settings, files)
-        if objection and not overwrite:
-            raise ConfigError(f"{outputs.folder} {objection}; {_ADVICE}")
-        if overwrite and (objection or state.is_finished):
-            state = None
-    is_new = state is None
-    if state is None:
-        state = State(settings, overwrite)
-        if not overwrite and (there := next((path for path in outputs.tables() if path.exists()), None)):
-            raise ConfigError(f"{there} is there already; {_ADVICE}")
+    before = read_state(outputs.folder / JOURNAL_FILE)
+    objection = None if before is None else _objection(before, settings, files)
+    if before is not None and before.frames and objection and not overwrite:
+        raise ConfigError(f"{outputs.folder} {objection}; {_ADVICE}")
+    if before is None or objection or (overwrite and before.is_finished):
+        is_new, state, own_kinds = True, State(settings, overwrite), []
+        if before is not None and not (overwrite or before.may_replace):
+            # no frame was done, so that nothing mixes; what that run had begun is ours
+            state.stamps, own_kinds = before.stamps, before.settings.get("--save", [])
+    else:
+        is_new, state, own_kinds = False, before, settings["--save"]
     if not (overwrite or state.may_replace):
-        for file in files:
-            if file.name not in state.stamps and (found := outputs.existing(file)):
-                raise ConfigError(f"{found} is there already; {_ADVICE}")
+        _refuse_replacing(files, outputs, state.stamps, own_kinds)
     return Plan(files, outputs, state, is_new)
 
 
@@ -191,7 +188,7 @@ def _objection(state: State, settings: Mapping[str, Any], files: Sequence[Source
     changed = [
         f"{name} was {_said(state.settings.get(name))}, now {_said(value)}"
         for name, value in settings.items()
-        if state.settings.get(name) != value
+        if _compared(state.settings.get(name)) != _compared(value)
     ]
     if changed:
         return f"holds results of a run with other settings ({'; '.join(changed)})"
@@ -212,8 +209,34 @@ def _objection(state: State, settings: Mapping[str, Any], files: Sequence[Source
     return None
 
 
+def _compared(value: Any) -> Any:
+    """What of a setting matters: the content of weights, whatever they are called."""
+    return value["sha256"] if isinstance(value, dict) and "sha256" in value else value
+
+
 def _said(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else "the default" if value is None else str(value)
+    match value:
+        case {"sha256": digest, "name": name}:
+            return f"{name} ({digest})"
+        case list():
+            return ",".join(value)
+        case None:
+            return "the default"
+    return str(value)
+
+
+def _refuse_replacing(
+    files: Sequence[SourceFile], outputs: Outputs, begun: Container[str], own_kinds: Container[str]
+) -> None:
+    """What no run of ours has written must stay: ours are the tables and the results of files begun, of its kinds."""
+    others = dataclasses.replace(
+        outputs, kinds=tuple(kind for kind in outputs.kinds if kind not in own_kinds)
+    )
+    there = next((path for path in others.tables() if path.exists()), None)
+    for file in files:
+        there = there or (others if file.name in begun else outputs).existing(file)
+    if there:
+        raise ConfigError(f"{there} is there already; {_ADVICE}")
 
 
 def _refuse_mixing(

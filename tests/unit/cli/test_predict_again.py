@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from samspl.checkpoint import Checkpoint, write_checkpoint
 from samspl.cli.main import main
-from samspl.imaging import write_image
+from samspl.imaging import read_image, write_image
 from samspl.inference.detector import Detector
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
@@ -145,12 +147,74 @@ def test_other_weights_or_other_images_do_not_go_on_with_a_run(weights, frames, 
     state = {name: value + 0.25 for name, value in fill(SAMSPL(NARROW)).state_dict().items()}
     write_checkpoint(other, Checkpoint(NARROW, state, Preprocess()))
     assert main([*words, str(other), str(frames)]) == 2
-    assert "--weights was" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    digest = r"\([0-9a-f]{16}\)"
+    assert re.search(
+        f"--weights was {re.escape(str(weights))} {digest}, now {re.escape(str(other))} {digest}", said
+    )
+    renamed = shutil.copy(weights, tmp_path / "renamed.safetensors")
+    assert main([*words, str(renamed), str(frames)]) == 0  # the content decides
+    capsys.readouterr()
     assert main([*words, str(weights), str(frames / "deeper")]) == 2
     assert "holds results of other images (a.png, which is not among these)" in capsys.readouterr().err
     write_image(frames / "a.png", np.zeros((9, 9), np.uint8))
     assert main([*words, str(weights), str(frames)]) == 2
     assert "a.png, which has changed since" in capsys.readouterr().err
+
+
+def test_equal_file_of_another_folder_is_another_file(weights, tmp_path, capsys):
+    image = np.random.default_rng(3).integers(0, 256, (32, 32), dtype=np.uint8)
+    write_image(tmp_path / "day1" / "a.png", image)
+    (tmp_path / "day2").mkdir()
+    shutil.copy2(tmp_path / "day1" / "a.png", tmp_path / "day2" / "a.png")  # with the time of its last change
+    words = ["predict", "--weights", str(weights), "--out", str(tmp_path / "o"), "-q"]
+    assert main([*words, str(tmp_path / "day1")]) == 0
+    assert main([*words, str(tmp_path / "day2")]) == 2
+    said = capsys.readouterr().err
+    first, second = (tmp_path / day / "a.png" for day in ("day1", "day2"))
+    assert f"o holds results of {first}, which is another file than {second}; choose another --out" in said
+    assert "changed" not in said
+    (tmp_path / "link").symlink_to(tmp_path / "day1")
+    assert main([*words, str(tmp_path / "link")]) == 0  # the same file by another way
+
+
+def test_run_that_came_to_nothing_may_be_done_with_other_settings(weights, frames, tmp_path, monkeypatch):
+    out = tmp_path / "o"
+    words = ["predict", str(frames), "--weights", str(weights), "--out", str(out), "-q", "--save"]
+    with monkeypatch.context() as patch:
+        detected(patch, stop_after=0)
+        assert main([*words, "mask,json"]) == 130
+    (out / "mask").mkdir()
+    (out / "mask" / "a.png").write_text("half of what the run had begun to write")
+    assert main([*words, "mask,json,csv", "--threshold", "0.3"]) == 0
+    header = json.loads((out / "journal.jsonl").read_text().splitlines()[0])
+    assert header["settings"]["--threshold"] == 0.3
+    assert len(json.loads((out / "predictions.json").read_text())) == 2
+    assert read_image(out / "mask" / "a.png").shape == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("first", "there"),
+    [
+        (["--save", "json"], "mask/a.png"),
+        (["--save", "mask"], "predictions.json"),
+        (["--overwrite"], "mask/a.png"),
+    ],
+)
+def test_run_that_came_to_nothing_makes_nothing_of_the_users_its_own(
+    weights, frames, tmp_path, capsys, monkeypatch, first, there
+):
+    out = tmp_path / "o"
+    words = ["predict", str(frames), "--weights", str(weights), "--out", str(out), "-q"]
+    (out / there).parent.mkdir(parents=True)
+    (out / there).write_text("mine")
+    with monkeypatch.context() as patch:
+        detected(patch, stop_after=0)
+        assert main([*words, *first]) == 130
+    capsys.readouterr()
+    assert main([*words, "--save", "mask,json", "--threshold", "0.3"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (out / there).read_text() == "mine"
 
 
 def test_file_that_vanishes_during_the_run_does_not_stop_the_others(weights, tmp_path, capsys, monkeypatch):
