@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from samspl.errors import ConfigError, SamsplError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from samspl.inference.job import Job, Plan
     from samspl.inference.outputs import Outcome
@@ -68,7 +68,7 @@ def run(args: Any) -> int:
     """Predict every frame; one bad file does not stop the others, and what is done already is not done again.
 
     Returns:
-        0, or 1 if an image could not be used.
+        0, or 1 if an image could not be used or a folder not be searched.
     Raises:
         ConfigError: for missing paths or values out of range, and where results would replace anything.
         SamsplError: if weights cannot be used or results not be written.
@@ -96,13 +96,13 @@ def run(args: Any) -> int:
     )
     plan = make_plan(job, args.paths, args.recursive, Outputs(Path(args.out), kinds), args.overwrite)
     if plan.is_nothing_left:
+        _complain(plan.refused)
         print(f"{_summary(plan)}; all was done before, --overwrite does it again")
-        return 0
+        return 1 if plan.refused else 0
     run_engine = _prepare_engine(args, job)
     with _Reporter(plan, args.quiet) as reporter:
         _execute(run_engine, plan, reporter)
-    for sentence in reporter.bad:
-        print(f"samspl: error: {sentence}", file=sys.stderr)
+    _complain(reporter.bad)
     notes = [f"{len(reporter.bad)} unusable"] if reporter.bad else []
     notes += [f"{plan.done_before} done before"] if plan.done_before else []
     print(_summary(plan) + (f" ({', '.join(notes)})" if notes else ""))
@@ -144,7 +144,7 @@ class _Reporter:
         from tqdm import tqdm
 
         self.plan = plan
-        self.bad: list[str] = []
+        self.bad = list(plan.refused)
         self._seen: set[str] = set()
         self._total = len(plan.todo)
         self._bar = tqdm(total=self._total, unit="image", file=sys.stderr, disable=quiet)
@@ -172,6 +172,11 @@ class _Reporter:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+def _complain(sentences: "Sequence[str]") -> None:
+    for sentence in sentences:
+        print(f"samspl: error: {sentence}", file=sys.stderr)
 
 
 def _summary(plan: "Plan") -> str:

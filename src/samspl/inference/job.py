@@ -77,9 +77,17 @@ class Job:
 class Plan:
     """What a run has to do, and its journal once it has begun."""
 
-    def __init__(self, files: Sequence[SourceFile], outputs: Outputs, state: State, is_new: bool) -> None:
-        """Nothing is written yet."""
+    def __init__(
+        self,
+        files: Sequence[SourceFile],
+        outputs: Outputs,
+        state: State,
+        is_new: bool,
+        refused: Sequence[str] = (),
+    ) -> None:
+        """Nothing is written yet; ``refused`` says of each folder that could not be searched why."""
         self.files, self.outputs, self.state, self._is_new = files, outputs, state, is_new
+        self.refused = tuple(refused)
         self._journal: Journal | None = None
         self.todo: list[SourceFile] = []
         self.known: dict[str, Mapping[str, FrameDone]] = {}
@@ -163,7 +171,8 @@ def make_plan(job: Job, paths: Sequence[str], recursive: bool, outputs: Outputs,
     Raises:
         ConfigError: where there is nothing to do, or results would replace something.
     """
-    files = find_files(paths, recursive)
+    refused: list[str] = []
+    files = find_files(paths, recursive, refused.append)
     _refuse_mixing(files, paths, recursive, outputs)
     require_writable(outputs.folder, "--out", is_folder=True)
     settings = {**job.settings(), "--save": sorted(outputs.kinds)}
@@ -180,7 +189,7 @@ def make_plan(job: Job, paths: Sequence[str], recursive: bool, outputs: Outputs,
         is_new, state, own_kinds = False, before, settings["--save"]
     if not (overwrite or state.may_replace):
         _refuse_replacing(files, outputs, state.stamps, own_kinds)
-    return Plan(files, outputs, state, is_new)
+    return Plan(files, outputs, state, is_new, refused)
 
 
 def _objection(state: State, settings: Mapping[str, Any], files: Sequence[SourceFile]) -> str | None:

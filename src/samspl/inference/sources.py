@@ -5,8 +5,9 @@ frames with its number (`stack.tiff` holds `stack_0000.tiff`, `stack_0001.tiff`,
 """
 
 import dataclasses
+import logging
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from samspl.errors import ConfigError, ImageError, SamsplError
 from samspl.imaging import IMAGE_SUFFIXES, read_pages
 from samspl.inference.video import VIDEO_SUFFIXES, read_video
+
+logger = logging.getLogger(__name__)
 
 PAGE_DIGITS = 4
 """Digits of a page's number in its name, at least."""
@@ -109,13 +112,15 @@ class BadFrame:
     """Why, naming file and frame."""
 
 
-def _search(given: str, recursive: bool, common: Path | None) -> list[tuple[Path, str]]:
+def _search(
+    given: str, recursive: bool, common: Path | None, on_refused: Callable[[str], None]
+) -> list[tuple[Path, str]]:
     """What one word of the command line stands for: files and the names of their results."""
     path = Path(given)
     if path.is_file():
         return [(path, path.resolve().relative_to(common).as_posix() if common else path.name)]
     if path.is_dir():
-        inside = sorted(path.rglob("*") if recursive else path.iterdir())
+        inside = sorted(_list_deep(path, on_refused) if recursive else path.iterdir())
         found = [(file, file.relative_to(path).as_posix()) for file in inside if _is_known(file, path)]
         if not found:
             deeper = "" if recursive else " (--recursive looks into its folders)"
@@ -131,6 +136,23 @@ def _search(given: str, recursive: bool, common: Path | None) -> list[tuple[Path
     return found
 
 
+def _list_deep(folder: Path, on_refused: Callable[[str], None]) -> Iterator[Path]:
+    """Files of a folder and its folders; those below that cannot be looked into are told and left out.
+
+    Raises:
+        OSError: if the folder itself cannot be looked into.
+    """
+
+    def refuse(err: OSError) -> None:
+        if Path(err.filename) == folder:
+            raise err
+        on_refused(f"folder {err.filename} cannot be searched: {err.strerror or err}; check its permission")
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names)
+
+
 def _is_pattern(given: str) -> bool:
     return any(c in given for c in "*?[")
 
@@ -143,7 +165,12 @@ def _split_pattern(path: Path) -> tuple[Path, str]:
 
 def _is_known(path: Path, folder: Path) -> bool:
     is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not is_hidden and path.is_file()
+    if is_hidden or path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
+        return False
+    try:
+        return path.is_file()
+    except PermissionError:  # of its folder; told when it is read
+        return True
 
 
 def _refuse_same_names(files: Sequence[SourceFile]) -> None:
@@ -176,13 +203,20 @@ def _holds_many(file: SourceFile) -> bool:
         return False
 
 
-def find_files(paths: Sequence[str], recursive: bool = False) -> list[SourceFile]:
+def find_files(
+    paths: Sequence[str], recursive: bool = False, on_refused: Callable[[str], None] = logger.warning
+) -> list[SourceFile]:
     """Files of paths, folders and patterns, each once, in order.
 
     In folders and for patterns the known suffixes are taken and hidden files left out; a file that is named itself is
     taken as it is.
 
+    Args:
+        paths: Files, folders and patterns.
+        recursive: Whether to look into folders of folders.
+        on_refused: Is told in a sentence of each folder below a given one that cannot be looked into.
     Raises:
+        OSError: for a folder that is given and cannot be looked into.
         ConfigError: for a path that does not exist or holds no image or video, and for two files whose results
             would have the same name.
     """
@@ -195,7 +229,7 @@ def find_files(paths: Sequence[str], recursive: bool = False) -> list[SourceFile
     seen: set[Path] = set()
     files = []
     for given in paths:
-        for path, name in _search(given, recursive, common):
+        for path, name in _search(given, recursive, common, on_refused):
             resolved = path.resolve()
             if resolved not in seen:
                 seen.add(resolved)

@@ -1,7 +1,9 @@
 """`samspl predict`: sources, results, and what cannot be used."""
 
 import csv
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,26 @@ def test_one_bad_file_is_reported_at_the_end_and_stops_no_other(weights, frames,
     assert "0_broken.png" in captured.err
     assert "2 images" in captured.out
     assert "(1 unusable)" in captured.out
+
+
+def test_folder_that_cannot_be_searched_is_reported_at_the_end(
+    weights, frames, tmp_path, capsys, monkeypatch
+):
+    scandir = os.scandir
+
+    def scan(path):  # tests may run as root, whom no permission binds
+        if Path(path) == frames / "deeper":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    words = ["predict", str(frames), "--recursive", "--weights", str(weights), "--out", str(tmp_path / "o")]
+    for summary in ("in 2 images", "all was done before"):
+        assert main([*words, "-q"]) == 1
+        said = capsys.readouterr()
+        (line,) = said.err.splitlines()
+        assert f"folder {frames / 'deeper'} cannot be searched: Permission denied" in line
+        assert summary in said.out
 
 
 def test_results_never_replace_the_images(weights, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Files of paths, folders and patterns, and the frames in them."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,54 @@ def test_patterns_and_files_and_each_file_once(folder):
     assert names([folder / "d*" / "*"]) == ["deep/clip.mp4", "deep/d.bmp"]
     assert names([folder / "**" / "*.bmp"]) == ["deep/d.bmp"]
     assert names([folder / "notes.txt"]) == ["notes.txt"]  # named itself: its content decides
+
+
+def test_order_is_that_of_paths_by_their_parts(tmp_path):
+    for name in ("b/x.png", "b.png", "b-1/x.png", "a/c/x.png", "a/b.png", "a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    expected = ["a/b.png", "a/c/x.png", "a.png", "b/x.png", "b-1/x.png", "b.png"]
+    assert names([tmp_path], recursive=True) == expected
+
+
+def refuse_to_list(monkeypatch, *refused):
+    """Tests may run as root, whom no permission binds."""
+    scandir = os.scandir
+
+    def scan(path):
+        if Path(path) in refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+
+
+def test_folder_that_cannot_be_searched_is_told_unless_it_is_hidden(folder, monkeypatch):
+    (folder / "more").mkdir()
+    (folder / "more" / "e.png").write_bytes(b"x")
+    refuse_to_list(monkeypatch, folder / "deep", folder / ".dir")
+    told = []
+    files = find_files([str(folder)], True, told.append)
+    assert [file.name for file in files] == ["a.TIFF", "b.png", "c.npy", "more/e.png"]
+    assert told == [f"folder {folder / 'deep'} cannot be searched: Permission denied; check its permission"]
+
+
+def test_given_folder_that_cannot_be_searched_is_not_called_empty(folder, monkeypatch):
+    refuse_to_list(monkeypatch, folder / "deep")
+    with pytest.raises(PermissionError):
+        find_files([str(folder / "deep")], True)
+
+
+def test_file_whose_folder_may_be_listed_but_not_entered_is_told_when_it_is_read(folder, monkeypatch):
+    is_file = Path.is_file
+
+    def check(path):
+        if path.name == "d.bmp":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", check)
+    assert "deep/d.bmp" in names([folder], recursive=True)
 
 
 def test_file_whose_name_looks_like_a_pattern_is_the_file(tmp_path):
