@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from samspl.inference.job import Job, Plan
     from samspl.inference.outputs import Outcome
+    from samspl.preprocess import Preprocess
+
+logger = logging.getLogger(__name__)
 
 NAME = "predict"
 HELP = "find targets in images and videos"
@@ -77,7 +81,6 @@ def run(args: Any) -> int:
     _check_values(args)
 
     from samspl.cli.common import use_threads
-    from samspl.data.specs import get_spec
     from samspl.inference.extras import require
     from samspl.inference.job import Job, make_plan
     from samspl.inference.outputs import Outputs
@@ -90,7 +93,7 @@ def run(args: Any) -> int:
         device=args.device,
         backend=args.backend,
         threshold=args.threshold,
-        preprocess=get_spec(args.dataset).preprocess() if args.dataset else None,
+        preprocess=_missing_preprocess(args.weights, args.dataset) if args.dataset else None,
         min_area_px=args.min_area,
         tile=args.tile if args.tile == "auto" else int(args.tile),
     )
@@ -107,6 +110,22 @@ def run(args: Any) -> int:
     notes += [f"{plan.done_before} done before"] if plan.done_before else []
     print(_summary(plan) + (f" ({', '.join(notes)})" if notes else ""))
     return 1 if reporter.bad else 0
+
+
+def _missing_preprocess(weights: str, dataset: str) -> "Preprocess | None":
+    """A data set's preprocessing for weights that hold none; their own goes before, as in `samspl test`."""
+    from samspl.backends.opening import EXPORTED_SUFFIXES
+    from samspl.checkpoint import find_weights, read_checkpoint
+    from samspl.data.specs import get_spec
+
+    spec = get_spec(dataset)
+    path = find_weights(weights)
+    # exported files always hold one
+    if path.suffix in EXPORTED_SUFFIXES or read_checkpoint(weights).preprocess is not None:
+        logger.info("%s: preprocessing is the file's own, --dataset %s is not needed", path, dataset)
+        return None
+    logger.info("%s: preprocessing taken from %s", path, spec.name)
+    return spec.preprocess()
 
 
 def _prepare_engine(args: Any, job: "Job") -> "Callable[[Plan, _Reporter], None]":

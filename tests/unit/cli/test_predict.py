@@ -13,6 +13,8 @@ import torch
 
 from samspl.checkpoint import Checkpoint, write_checkpoint
 from samspl.cli.main import main
+from samspl.cli.predict import _missing_preprocess
+from samspl.data.specs import get_spec
 from samspl.imaging import read_image, write_image
 from samspl.inference.detector import Detector
 from samspl.models.network import SAMSPL
@@ -180,6 +182,25 @@ def test_weights_without_preprocessing_take_that_of_a_data_set(frames, tmp_path,
     assert "--dataset" in capsys.readouterr().err
     assert main([*words, "--out", str(tmp_path / "2"), "--dataset", "NUDT-SIRST"]) == 0
     assert read_image(tmp_path / "2" / "prob" / "a.tiff").shape == (40, 60)
+    settings = json.loads((tmp_path / "2" / "journal.jsonl").read_text().splitlines()[0])["settings"]
+    assert settings["preprocessing"] == get_spec("NUDT-SIRST").preprocess().to_dict()
+
+
+def test_preprocessing_of_the_weights_goes_before_that_of_a_data_set(weights, frames, tmp_path, capsys):
+    words = ["predict", str(frames / "a.png"), "--weights", str(weights), "--save", "prob"]
+    assert main([*words, "--out", str(tmp_path / "own")]) == 0
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "named"), "--dataset", "NUDT-SIRST"]) == 0
+    assert "preprocessing is the file's own, --dataset NUDT-SIRST is not needed" in capsys.readouterr().err
+    own, named = (read_image(tmp_path / out / "prob" / "a.tiff") for out in ("own", "named"))
+    assert np.array_equal(own, named)
+    assert main([*words, "--out", str(tmp_path / "own"), "--dataset", "NUDT-SIRST"]) == 0  # same settings
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_exported_file_is_not_read_twice_for_the_data_set_it_does_not_need(tmp_path, suffix):
+    (tmp_path / f"w{suffix}").write_bytes(b"opened by its own runtime")
+    assert _missing_preprocess(str(tmp_path / f"w{suffix}"), "NUDT-SIRST") is None
 
 
 def test_sequences_with_the_same_frame_names_keep_their_folders(weights, tmp_path):

@@ -123,7 +123,6 @@ def test_file_that_the_user_puts_into_results_of_a_broken_off_run_stays(
         (["--min-area", "3"], "--min-area was 1, now 3"),
         (["--save", "mask"], "--save was csv,geojson,json,mask,overlay, now mask"),
         (["--tile", "64"], "--tile was auto, now 64"),
-        (["--dataset", "NUDT-SIRST"], "preprocessing was the default"),
     ],
 )
 def test_other_settings_do_not_go_on_with_a_run(weights, frames, tmp_path, capsys, changes, sentence):
