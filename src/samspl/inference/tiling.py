@@ -7,6 +7,8 @@ one for the column, so that no map of them is needed: beside the frame there is 
 """
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -15,6 +17,8 @@ import numpy as np
 from samspl.errors import ImageError
 from samspl.postprocess import logits_to_prob
 from samspl.preprocess import STRIDE, Preprocess, padded_size
+
+logger = logging.getLogger(__name__)
 
 WHOLE_PX = 1024 * 1024
 """Frames of at most this many pixels are not cut where memory allows: a frame of 512 x 512 in tiles of 448 would cost
@@ -58,7 +62,7 @@ def check_tile(tile: Tile) -> None:
 
 
 def choose_side(source_hw: tuple[int, int], memory_bytes: int | None) -> int | None:
-    """How to cut a frame.
+    """How to cut a frame; where memory decides, the log says so once.
 
     Args:
         source_hw: Size of the frame.
@@ -70,7 +74,18 @@ def choose_side(source_hw: tuple[int, int], memory_bytes: int | None) -> int | N
     affordable_px = WHOLE_PX if memory_bytes is None else memory_bytes // 2 // BYTES_PER_PX
     if height * width <= min(WHOLE_PX, affordable_px):
         return None
-    return next((side for side in TILE_SIDES if side * side <= affordable_px), TILE_SIDES[-1])
+    side = next((side for side in TILE_SIDES if side * side <= affordable_px), TILE_SIDES[-1])
+    if memory_bytes is not None and (height * width <= WHOLE_PX or side != TILE_SIDES[0]):
+        _say_short(memory_bytes, affordable_px, side)
+    return side
+
+
+@functools.cache  # a detector asks for every frame, with what was at hand when it was loaded
+def _say_short(memory_bytes: int, affordable_px: int, side: int) -> None:
+    logger.info(
+        "%d MB of memory are at hand: frames of more than %d pixels go through the network in tiles of %d",
+        *(memory_bytes // 10**6, affordable_px, side),
+    )
 
 
 def cover(length: int, side: int) -> list[Span]:
