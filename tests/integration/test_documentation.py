@@ -335,6 +335,22 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
     assert listed[0] == "index.md"
 
 
+def test_pages_can_be_followed_one_after_the_other_in_one_folder() -> None:
+    """Drawing refuses a folder that is there, `predict` one with other results: the same run again is none."""
+    written: dict[str, tuple[str, ...]] = {}
+    for page in pages():
+        for block in (b for b in blocks(page) if b.language in COMMANDS and b.status == 0 and not b.reason):
+            for line in block.commands():
+                words = re.sub(r" --(engine|workers|threads) \S+", "", line).split(" #")[0].split()
+                if "--out" not in words:
+                    continue
+                run = (page.name, *words) if "synth" in words else tuple(words)
+                before = written.setdefault(words[words.index("--out") + 1], run)
+                assert before == run, (
+                    f"{page.name}:{block.line}: {line!r} writes where {' '.join(before)!r} did"
+                )
+
+
 def test_pages_name_no_path_of_a_machine() -> None:
     for page in pages():
         assert not re.search(r"(?<![\w.])/(?:root|tmp|work|home)/", page.read_text(encoding="utf-8")), page

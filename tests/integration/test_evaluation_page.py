@@ -7,16 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samspl.checkpoint import Checkpoint, write_checkpoint
 from samspl.cli.main import main
-from samspl.config import ModelConfig
 from samspl.imaging import read_image
-from samspl.models.network import SAMSPL
-from samspl.preprocess import Preprocess
-from tests.deterministic import fill
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
-TINY = ModelConfig(embed_dim=16, stages=(1, 2, 2), global_blocks=(4,), width=32, mlp_width=48)
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -32,11 +26,6 @@ def test_commands_and_scripts_run_and_say_what_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    state = fill(SAMSPL(TINY)).state_dict()
-    write_checkpoint(
-        tmp_path / "runs/train/scenes/best.safetensors",
-        Checkpoint(TINY, state, Preprocess((100.0,), (40.0,), 64)),
-    )
     said, outputs = "", 0
     for language, content in blocks():
         if language == "sh":
