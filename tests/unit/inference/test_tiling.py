@@ -1,7 +1,6 @@
 """Tiles: where they lie, what they count for, and that none of it shows in the result."""
 
 import itertools
-import logging
 import tracemalloc
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samspl.errors import ImageError
+from samspl.inference import tiling
 from samspl.inference.tiling import (
     OVERLAP_PX,
     TILE_SIDES,
@@ -151,27 +151,31 @@ def test_frames_up_to_a_megapixel_are_run_whole_and_larger_ones_cut():
     assert choose_side((8192, 8192), 2**31) == TILE_SIDES[0]
 
 
-def test_tiles_that_memory_decides_are_said_once(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("samspl"), "propagate", True)  # commands turn it off
-    caplog.set_level("INFO", "samspl.inference.tiling")
-    memory_bytes = 1_234_567_890  # of no other test: what was said is not said again
+@pytest.fixture
+def said(monkeypatch):
+    """What is logged, whatever commands of other tests have set up."""
+    lines = []
+    monkeypatch.setattr(tiling.logger, "info", lambda text, *values: lines.append(text % values))
+    tiling._say_short.cache_clear()
+    return lines
+
+
+def test_tiles_that_memory_decides_are_said_once(said):
     for _ in range(3):
-        assert choose_side((1024, 1024), memory_bytes) == 448
-        assert choose_side((256, 256), memory_bytes) is None
-    assert [record.message for record in caplog.records] == [
+        assert choose_side((1024, 1024), 1_234_567_890) == 448
+        assert choose_side((256, 256), 1_234_567_890) is None
+    assert said == [
         "1234 MB of memory are at hand: frames of more than 514403 pixels go through the network in tiles of 448"
     ]
     choose_side((2048, 2048), 234_567_890)
-    assert "234 MB of memory" in caplog.records[1].message
-    assert "in tiles of 224" in caplog.records[1].message
+    assert "234 MB of memory" in said[1]
+    assert "in tiles of 224" in said[1]
 
 
-def test_tiles_that_the_size_of_the_frame_decides_are_not_blamed_on_memory(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("samspl"), "propagate", True)
-    caplog.set_level("INFO", "samspl.inference.tiling")
-    assert choose_side((2048, 2048), 1_234_567_891) == 448
+def test_tiles_that_the_size_of_the_frame_decides_are_not_blamed_on_memory(said):
+    assert choose_side((2048, 2048), 1_234_567_890) == 448
     assert choose_side((2048, 2048), None) == 448
-    assert caplog.records == []
+    assert said == []
 
 
 def test_short_memory_makes_smaller_tiles():
