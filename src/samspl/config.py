@@ -252,6 +252,8 @@ class TrainConfig:
     """Share of patches that are laid around a target, 0..1; the others lie anywhere."""
     augmentation: str = "published"
     """`published` (the data set's own), or `broad`: patches of many scales, with other sensors' gain and noise."""
+    keep_orientation: bool = False
+    """Leave the flips of `broad` out: for masks that do not lie on their targets evenly (see docs/nano.md)."""
     crops: str | None = None
     """Folder with Target_image/ and Target_mask/, whose targets `broad` lays into training images."""
     native_size: bool = False
@@ -364,6 +366,10 @@ class TrainConfig:
             raise ConfigError(
                 "augmentation broad cuts patches of frames normalised by their own statistics; it needs patch_size, "
                 "and normalise frame"
+            )
+        if self.keep_orientation and self.augmentation != "broad":
+            raise ConfigError(
+                "keep_orientation leaves the flips of augmentation broad out; set augmentation to broad, too"
             )
         if self.crops is not None and self.augmentation != "broad":
             raise ConfigError(

@@ -126,7 +126,10 @@ class SensorVariation:
         return image * np.float32(gain) + np.float32(offset), mask
 
 
-def broad_augmentation(size: int, positive_share: float, crops: Sequence[TargetCrop] = ()) -> Compose:
-    """Patch, flips, pasted targets if there are crops, sensor."""
+def broad_augmentation(
+    size: int, positive_share: float, crops: Sequence[TargetCrop] = (), flips: bool = True
+) -> Compose:
+    """Patch, flips if asked for, pasted targets if there are crops, sensor."""
+    flip = (Flips(),) if flips else ()
     paste = (PasteTargets(crops),) if crops else ()
-    return Compose((ScaledPatch(size, positive_share), Flips(), *paste, SensorVariation()))
+    return Compose((ScaledPatch(size, positive_share), *flip, *paste, SensorVariation()))

@@ -170,7 +170,9 @@ def _part(
             raise ConfigError(
                 f"crops {config.crops} holds no crops; expected Target_image/ and Target_mask/ in it"
             )
-        patch = broad_augmentation(config.patch_size, config.patch_positive, pasted)
+        patch = broad_augmentation(
+            config.patch_size, config.patch_positive, pasted, not config.keep_orientation
+        )
     elif config.patch_size:
         patch = TargetPatch(config.patch_size, config.patch_positive)
     samples: TrainSource

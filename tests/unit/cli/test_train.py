@@ -112,6 +112,7 @@ def test_print_config_gives_every_setting(capsys: pytest.CaptureFixture[str]) ->
         ("dataset: a,b\nsampling_weights: [1]\nsam_weights: none", "expected one for each"),
         ("loss_weights: [0, 1, 1]\ndataset: x\nsam_weights: none", "the first above 0"),
         ("loss_weights: [1, 1]\ndataset: x\nsam_weights: none", "expected three numbers"),
+        ("keep_orientation: true\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
         ("optimizer: moun\ndataset: x\nsam_weights: none", "did you mean 'muon'?"),
         ("warmup_epochs: 300\ndataset: x\nsam_weights: none", "leaves nothing of epochs 300"),
         ("image_size: 100\ndataset: x\nsam_weights: none", "positive multiple of 32"),

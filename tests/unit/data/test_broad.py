@@ -129,3 +129,18 @@ def test_sensor_keeps_the_mask_and_changes_gain_and_offset():
 def test_pasting_without_crops_is_refused():
     with pytest.raises(ValueError, match="at least one target"):
         PasteTargets([])
+
+
+def test_orientation_is_kept_on_request():
+    image = np.add.outer(2 * np.arange(64), np.arange(64)).astype(
+        np.float32
+    )  # brighter to the right and down
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shown, _ = broad_augmentation(32, 0.0, flips=False)(image, image < 0, rng)
+        assert np.diff(shown.mean(0)).mean() > 0
+        assert np.diff(shown.mean(1)).mean() > np.diff(shown.mean(0)).mean()  # not transposed either
+    flipped = [
+        broad_augmentation(32, 0.0)(image, image < 0, np.random.default_rng(seed))[0] for seed in range(20)
+    ]
+    assert any(np.diff(shown.mean(0)).mean() < 0 for shown in flipped)
