@@ -1,4 +1,4 @@
-"""How far masks lie from the targets they mark: centroid of brightness less centroid of the mask, by target size (medians).
+"""How far masks lie from the targets they mark: centroid of brightness less that of the mask, medians by target size.
 
 python benchmarks/mask_offset.py --data-path datasets [--datasets NUDT-SIRST,NUAA-SIRST]
 """
