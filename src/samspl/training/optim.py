@@ -63,9 +63,10 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 def _matrices(model: nn.Module) -> Iterator[Parameter]:
     """Weights that map many channels to many, the ones that Muon is made for."""
     for module in model.modules():
-        is_dense = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
-        if is_dense and module.weight.shape[0] > 1:
-            yield module.weight
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            groups = module.groups if isinstance(module, nn.Conv2d) else 1
+            if groups == 1 and module.weight.shape[0] > 1:
+                yield module.weight
 
 
 def make_schedule(optimizer: Optimizer, config: TrainConfig) -> LRScheduler:
