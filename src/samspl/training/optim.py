@@ -12,7 +12,6 @@ import torch
 from pytorch_optimizer import Adan, Muon
 from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_newton_schulz_5
 from torch import Tensor, nn
-from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -60,7 +59,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     return Adan(trained, lr=config.lr, betas=(0.98, 0.92, 0.99), eps=1e-8, weight_decay=config.weight_decay)
 
 
-def _matrices(model: nn.Module) -> Iterator[Parameter]:
+def _matrices(model: nn.Module) -> Iterator[Tensor]:
     """Weights that map many channels to many, the ones that Muon is made for."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
