@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import logit
 
 from samspl.checkpoint import read_checkpoint, write_checkpoint
 from samspl.data.dataset import open_dataset
@@ -31,7 +32,7 @@ def iou_by_shift(detector: Detector, name: str, data_path: str) -> np.ndarray:
     for index in range(len(dataset)):
         pair = dataset.pair(index)
         prob = detector.detect(pair.image).prob.astype(np.float64)
-        logits = np.log(prob + 1e-12) - np.log1p(-prob + 1e-12)
+        logits = logit(prob)  # infinite where a probability has rounded to 0 or 1, which is as good
         for i, shift in enumerate(SHIFTS):
             found = logits > shift
             both[i] += np.count_nonzero(found & pair.mask)
@@ -46,9 +47,8 @@ def main() -> None:
     parser.add_argument("--datasets", default="NUDT-SIRST,NUAA-SIRST", help="whose validation parts decide")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    path = args.weights / "best.safetensors" if args.weights.is_dir() else args.weights
-    checkpoint = read_checkpoint(path)
-    detector = Detector(path, device="cpu")
+    checkpoint = read_checkpoint(args.weights)
+    detector = Detector(args.weights, device="cpu")
     curves = [iou_by_shift(detector, name, args.data_path) for name in args.datasets.split(",")]
     mean = np.mean(curves, 0)
     best, none = int(mean.argmax()), int(np.abs(SHIFTS).argmin())
@@ -60,7 +60,7 @@ def main() -> None:
     state = {k: v.half() if v.ndim > 1 and v.dtype == torch.float32 else v for k, v in state.items()}
     record = {
         **checkpoint.record,
-        "recipe": "configs/nano_patches.yaml, configs/nano_frames.yaml, tools/pack_weights.py; see docs/nano.md",
+        "recipe": "docs/nano.md",
         "bias_shift": -shift,
     }
     write_checkpoint(args.out, dataclasses.replace(checkpoint, state=state, record=record))

@@ -253,7 +253,8 @@ class TrainConfig:
     augmentation: str = "published"
     """`published` (the data set's own), or `broad`: patches of many scales, with other sensors' gain and noise."""
     keep_orientation: bool = False
-    """Leave the flips of `broad` out: for masks that do not lie on their targets evenly (see docs/nano.md)."""
+    """Leave the flips of `broad` out: for masks that do not lie on their targets evenly (see docs/nano.md). Drawn
+    scenes, whose masks do, are flipped all the same."""
     crops: str | None = None
     """Folder with Target_image/ and Target_mask/, whose targets `broad` lays into training images."""
     native_size: bool = False

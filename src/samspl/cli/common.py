@@ -13,8 +13,8 @@ from samspl.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses."""
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses; 0 is done."""
 _POSITIONALS = ("paths", "name", "file", "dir")
 
 

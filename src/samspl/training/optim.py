@@ -33,12 +33,14 @@ class FullPrecisionMuon(Muon):
 
     @staticmethod
     def _orthogonalize(group: dict[str, Any], updates: list[Tensor]) -> list[Tensor]:
-        matrices = [update.flatten(1) for update in updates]
-        dtype = torch.float32 if matrices[0].device.type == "cpu" else torch.bfloat16
+        if updates[0].device.type != "cpu":
+            return Muon._orthogonalize(group, updates)
         steps, weights = group["ns_steps"], group["ns_coeffs"]
         return [
-            zero_power_via_newton_schulz_5(matrix, num_steps=steps, weights=weights, dtype=dtype)
-            for matrix in matrices
+            zero_power_via_newton_schulz_5(
+                update.flatten(1), num_steps=steps, weights=weights, dtype=torch.float32
+            )
+            for update in updates
         ]
 
 

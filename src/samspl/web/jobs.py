@@ -134,11 +134,13 @@ def _size_in_header(path: Path) -> tuple[int, int, int]:
     """Width, height and samples a pixel of the largest image in a file, so that a small file of many pixels is refused
     before memory is asked for; zeros where the header cannot be read, which the reader then puts into words."""
     # readers raise nearly anything for what is not theirs, or damaged
+    sizes: list[tuple[int, int, int]] = []
     with contextlib.suppress(Exception), tifffile.TiffFile(path) as tiff:
-        pages = (page.aspage() for page in tiff.pages)
-        sizes = [
-            (page.imagewidth, page.imagelength, page.samplesperpixel * page.imagedepth) for page in pages
-        ]
+        for index in range(len(tiff.pages)):
+            with contextlib.suppress(Exception):  # a damaged page must not hide the size of the others
+                page = tiff.pages[index].aspage()
+                sizes.append((page.imagewidth, page.imagelength, page.samplesperpixel * page.imagedepth))
+    if sizes:
         return max(sizes, key=math.prod)
     for plugin in (PngImagePlugin.PngImageFile, JpegImagePlugin.JpegImageFile, BmpImagePlugin.BmpImageFile):
         with contextlib.suppress(Exception), path.open("rb") as file:

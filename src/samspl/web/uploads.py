@@ -19,7 +19,7 @@ class UploadFolder:
     """A folder of this server alone."""
 
     def __init__(self, path: Path) -> None:
-        """``path`` is made if it is not there."""
+        """``path`` is made with the first upload, if it is not there."""
         self.path = path
 
     def new(self) -> Path:

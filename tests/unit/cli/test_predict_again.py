@@ -240,16 +240,8 @@ def test_file_that_vanishes_during_the_run_does_not_stop_the_others(weights, tmp
 def test_file_in_the_place_of_the_journal_stays(weights, frames, tmp_path, capsys):
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "journal.jsonl").write_text('{"mine": 1}\n')
-    words = [
-        "predict",
-        str(frames),
-        "--weights",
-        str(weights),
-        "--out",
-        str(tmp_path / "o"),
-        "-q",
-        "--overwrite",
-    ]
+    words = ["predict", str(frames), "--weights", str(weights), "-q"]
+    words += ["--out", str(tmp_path / "o"), "--overwrite"]
     assert main(words) == 2
     assert "is no journal of samspl predict" in capsys.readouterr().err
     assert (tmp_path / "o" / "journal.jsonl").read_text() == '{"mine": 1}\n'

@@ -107,11 +107,22 @@ def test_page_or_colours_of_too_many_pixels_are_refused_from_their_header(folder
     with tifffile.TiffWriter(later.path) as writer:
         writer.write(np.zeros((8, 8), np.uint8))
         writer.write(np.zeros((30, 30), np.uint8))
+    hidden = upload(folder, "hidden.tiff", content=b"")
+    with tifffile.TiffWriter(hidden.path) as writer:
+        for shape in ((8, 8), (30, 30), (8, 8)):
+            writer.write(np.zeros(shape, np.uint8))
+    with tifffile.TiffFile(hidden.path) as tiff:
+        last = tiff.pages[2].aspage().offset
+    with hidden.path.open("r+b") as file:  # a page that cannot be read hides no other
+        file.seek(last)
+        file.write(b"\xff\xff")  # as many tags
+    with tifffile.TiffFile(hidden.path) as tiff, pytest.raises(tifffile.TiffFileError):
+        tiff.pages[2].aspage()
     bands = upload(folder, "bands.tiff", content=b"")
     tifffile.imwrite(
         bands.path, np.zeros((5, 20, 20), np.uint8), photometric="minisblack", planarconfig="separate"
     )
-    for one, size in ((later, "30x30"), (bands, "20x20")):
+    for one, size in ((later, "30x30"), (hidden, "30x30"), (bands, "20x20")):
         frames, problems = read_uploads([one])
         assert frames == []
         assert f"image is {size}; all images together" in problems[0]
