@@ -246,6 +246,8 @@ class TrainConfig:
     """Share of each data set in an epoch, relative to the others; empty: every image once."""
     synthetic_count: int = 2000
     """Scenes of an epoch of the data set `synthetic`."""
+    synthetic_empty: float = 0.1
+    """Share of these scenes that hold no target, 0..1."""
     patch_size: int | None = None
     """Side of patches cut from the augmented images in pixels, a multiple of 32; None trains on whole images."""
     patch_positive: float = 0.5
@@ -349,8 +351,9 @@ class TrainConfig:
                 )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 (none) to below 1, such as 0.999")
-        if not 0 <= self.patch_positive <= 1:
-            raise ConfigError(f"patch_positive is {self.patch_positive}; expected a share between 0 and 1")
+        for name in ("patch_positive", "synthetic_empty"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(
                 f"warmup_epochs {self.warmup_epochs} leaves nothing of epochs {self.epochs}; lower it"

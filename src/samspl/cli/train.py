@@ -88,6 +88,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--split-set", type=str | None, default=None, help="which split lists, such as img_idx")
     add("--sampling-weights", type=list[float] | str, default=[], help="share of each data set, as 2,1")
     add("--synthetic-count", type=int, default=2000, help="scenes of an epoch of data set synthetic")
+    add("--synthetic-empty", type=float, default=0.1, help="share of these scenes without targets")
     add("--patch-size", type=int | None, default=None, help="side of training patches; default: whole images")
     add("--patch-positive", type=float, default=0.5, help="share of patches that are laid around a target")
     add("--augmentation", type=str, default="published", help="published or broad (with patches and frame)")

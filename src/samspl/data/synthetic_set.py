@@ -41,12 +41,18 @@ class SyntheticTrainSet:
         count: Scenes of an epoch.
         seed: Of the scenes.
         augmentation: None flips and transposes.
+        empty_share: Of scenes without targets.
     Raises:
         ValueError: if ``preprocess`` keeps the native size.
     """
 
     def __init__(
-        self, preprocess: Preprocess, count: int, seed: int = 2727, augmentation: Transform | None = None
+        self,
+        preprocess: Preprocess,
+        count: int,
+        seed: int = 2727,
+        augmentation: Transform | None = None,
+        empty_share: float = 0.1,
     ) -> None:
         if preprocess.image_size is None:
             raise ValueError("preprocess keeps the native size; training needs an image_size for its batches")
@@ -55,6 +61,7 @@ class SyntheticTrainSet:
         self.seed = seed
         self.size_hw = (preprocess.image_size, preprocess.image_size)
         self.augmentation = augmentation or Flips()
+        self.empty_share = empty_share
         # in shared memory: workers that live through epochs see it change
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
@@ -68,7 +75,7 @@ class SyntheticTrainSet:
     def __getitem__(self, index: int) -> TrainSample:
         epoch = int(self._epoch)
         rng = np.random.default_rng([self.seed, epoch, index])
-        scene = draw_scene(rng, self.size_hw)
+        scene = draw_scene(rng, self.size_hw, empty_share=self.empty_share)
         image = self.preprocess.to_byte_range(scene.image)
         image, mask = self.augmentation(image, scene.mask, rng)
         return to_train_sample(image, mask, f"{SYNTHETIC}/{epoch}/{index}", self.preprocess)

@@ -178,7 +178,11 @@ def _part(
     samples: TrainSource
     if train is None or val is None:
         samples = SyntheticTrainSet(
-            preprocess, config.synthetic_count, config.seed, Compose((Flips(), patch)) if patch else Flips()
+            preprocess,
+            config.synthetic_count,
+            config.seed,
+            Compose((Flips(), patch)) if patch else Flips(),
+            config.synthetic_empty,
         )
         scenes = SyntheticScenes(preprocess.image_size)
         ids = (f"{config.synthetic_count} drawn scenes an epoch, seed {config.seed}",)

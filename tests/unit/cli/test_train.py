@@ -115,6 +115,7 @@ def test_print_config_gives_every_setting(capsys: pytest.CaptureFixture[str]) ->
         ("keep_orientation: true\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
         ("optimizer: moun\ndataset: x\nsam_weights: none", "did you mean 'muon'?"),
         ("warmup_epochs: 300\ndataset: x\nsam_weights: none", "leaves nothing of epochs 300"),
+        ("synthetic_empty: 1.5\ndataset: synthetic\nsam_weights: none", "share between 0 and 1"),
         ("image_size: 100\ndataset: x\nsam_weights: none", "positive multiple of 32"),
     ],
 )

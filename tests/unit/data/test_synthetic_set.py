@@ -43,6 +43,16 @@ def test_scenes_to_validate_on_are_the_same_in_every_run_and_not_trained_on() ->
     )
 
 
+def test_share_of_scenes_without_targets_is_the_one_asked_for() -> None:
+    counts = {}
+    for share in (0.0, 0.5, 1.0):
+        scenes = SyntheticTrainSet(PREPROCESS, 40, empty_share=share)
+        counts[share] = sum(not scenes[index].gt_mask.any() for index in range(40))
+    assert counts[0.0] == 0
+    assert counts[1.0] == 40
+    assert 12 <= counts[0.5] <= 28
+
+
 def test_native_size_is_refused() -> None:
     with pytest.raises(ValueError, match="native size"):
         SyntheticTrainSet(Preprocess(), 3)

@@ -78,6 +78,14 @@ def test_parts_divide_the_train_list(tmp_path: Path) -> None:
     assert (len(published.train), len(published.val), published.val.split.name) == (20, 4, "test")
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_drawn_scenes_hold_targets_as_often_as_the_run_asks(share: float) -> None:
+    drawn = config(dataset="synthetic", synthetic_count=6, synthetic_empty=share, image_size=64)
+    parts, _ = open_parts(drawn)
+    empty = [not parts[0].train[index].gt_mask.any() for index in range(6)]
+    assert empty == [share == 1.0] * 6
+
+
 def test_synthetic_scenes_have_no_test_list() -> None:
     with pytest.raises(ConfigError, match="synthetic has no test list"):
         open_parts(config(dataset="synthetic", select_on="test"))
