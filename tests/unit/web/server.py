@@ -1,5 +1,9 @@
-"""The page served in this process, with a detector whose probabilities are brightness and which counts its calls."""
+"""The page served in this process, with a detector whose probabilities are brightness and which counts its calls, and
+what a client asks of it.
+"""
 
+import io
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from PIL import Image
 
 from samspl.errors import CheckpointError
 
@@ -74,3 +79,36 @@ def spots(dtype: type = np.uint8, shape: tuple[int, int] = (40, 60)) -> np.ndarr
     for row, column, value in ((5, 10, 200), (20, 30, 150), (30, 50, 100)):
         image[row : row + 2, column : column + 3] = value * unit
     return image
+
+
+def encoded(array: np.ndarray, suffix: str = "png") -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(array).save(content, suffix.upper())
+    return content.getvalue()
+
+
+def send(http: Any, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
+    """Upload files given as name and content; what came of them as `/detect` takes it."""
+    answer = http.post("/gradio_api/upload", files=[("files", file) for file in files])
+    assert answer.status_code == 200, answer.text
+    return [
+        {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        for path, (name, _) in zip(answer.json(), files, strict=True)
+    ]
+
+
+def call(http: Any, *data: Any) -> tuple[str, Any]:
+    """`/detect` as with curl: the event's kind and data."""
+    started = http.post("/gradio_api/call/detect", json={"data": list(data)})
+    assert started.status_code == 200, started.text
+    text = http.get(f"/gradio_api/call/detect/{started.json()['event_id']}").text
+    event, content = text.strip().splitlines()[-2:]
+    return event.removeprefix("event: "), json.loads(content.removeprefix("data: "))
+
+
+def found(
+    http: Any, *files: tuple[str, bytes], threshold: Any = None, weights: str | None = None
+) -> dict[str, Any]:
+    event, data = call(http, send(http, *files), threshold, weights)
+    assert event == "complete", data
+    return data[0]
