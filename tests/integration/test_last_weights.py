@@ -1,0 +1,36 @@
+"""`tools/last_weights.py`: the weights that a run ended with."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from samspl.checkpoint import load_model, read_checkpoint
+from samspl.training.checkpoints import read_last
+from samspl.training.run import train
+from tests.unit.training.tiny import tiny_config, write_images
+
+last_weights = pytest.importorskip("tools.last_weights", reason="needs the project's folder")
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_last_weights_are_those_after_the_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], decay: float
+) -> None:
+    data, run, out = write_images(tmp_path / "mine", 12), tmp_path / "run", tmp_path / "last.safetensors"
+    train(tiny_config(data, run, epochs=2, ema_decay=decay), progress=False)
+    monkeypatch.setattr(sys, "argv", ["last_weights.py", str(run), "--out", str(out)])
+    last_weights.main()
+    assert ("running mean" if decay else "as trained") in capsys.readouterr().out
+    best, last = read_checkpoint(run), read_checkpoint(out)
+    assert (last.config, last.preprocess) == (best.config, best.preprocess)
+    assert last.record["epoch"] == 2
+    assert last.record["validation_ids"] == best.record["validation_ids"]
+    assert "validation" not in last.record
+    trained = read_last(run / "last.ckpt")["state_dict"]
+    name = "heads.2.weight"
+    own, mean = trained[f"model.{name}"], trained.get(f"average.module.{name}")
+    assert torch.equal(last.state[name], own if mean is None else mean)
+    assert mean is None or not torch.equal(own, mean)
+    load_model(out)  # complete
