@@ -9,7 +9,7 @@ all choices are made.
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +29,26 @@ SCR_EDGES = (0, 2, 4, 6, 8, 12)
 EMPTY_FRAMES = 100
 EMPTY_SEED = 90210
 """Of the frames without targets; no training run has it."""
-FIRST = 8
-"""Images of a test list that a test repeats."""
+TITLES = {"val": "validation"}
+"""Splits whose name in the card is another."""
 
 
-def score_split(weights: str, name: str, split: str, data_path: str) -> EvaluationResult:
-    """Both profiles on one list."""
-    dataset = open_dataset(name, data_path, split)
+def score_splits(
+    weights: str, wanted: Sequence[tuple[str, str]], data_path: str
+) -> dict[tuple[str, str], EvaluationResult]:
+    """Both profiles on each list, given as data set and split."""
     checkpoint = read_checkpoint(weights)
-    return evaluate(
-        TorchBackend(build_model(checkpoint), "cpu"),
-        (dataset.pair(index) for index in range(len(dataset))),
-        checkpoint.preprocess or dataset.spec.preprocess(),
-        mask_resize=dataset.spec.mask_resize,
-    )
+    backend = TorchBackend(build_model(checkpoint), "cpu")
+    results = {}
+    for name, split in wanted:
+        dataset = open_dataset(name, data_path, split)
+        results[name, split] = evaluate(
+            backend,
+            (dataset.pair(index) for index in range(len(dataset))),
+            checkpoint.preprocess or dataset.spec.preprocess(),
+            mask_resize=dataset.spec.mask_resize,
+        )
+    return results
 
 
 def main_table(results: Mapping[tuple[str, str], EvaluationResult]) -> str:
@@ -54,12 +60,11 @@ def main_table(results: Mapping[tuple[str, str], EvaluationResult]) -> str:
     for (name, split), result in results.items():
         for profile, one in result.profiles.items():
             scores, intervals = one.scores, one.intervals()
-            title = {"val": "validation"}.get(split, split)
             lines.append(
-                f"| {name}, {title} ({scores.images}) | `{profile}` "
-                f"| {_percent(scores.iou, 2)} {_range(intervals['iou'])} "
-                f"| {_percent(scores.niou, 2)} {_range(intervals['niou'])} | {_percent(scores.f1, 2)} "
-                f"| {_percent(scores.pd, 2)} ({scores.hits}/{scores.targets}) {_range(intervals['pd'])} "
+                f"| {name}, {TITLES.get(split, split)} ({scores.images}) | `{profile}` "
+                f"| {_percent(scores.iou)} {_range(intervals['iou'])} "
+                f"| {_percent(scores.niou)} {_range(intervals['niou'])} | {_percent(scores.f1)} "
+                f"| {_percent(scores.pd)} ({scores.hits}/{scores.targets}) {_range(intervals['pd'])} "
                 f"| {_millionths(scores.fa)} {_range(intervals['fa'], 1e6)} "
                 f"| {scores.false_alarms / scores.images:.2f} |"
             )
@@ -68,7 +73,7 @@ def main_table(results: Mapping[tuple[str, str], EvaluationResult]) -> str:
 
 def scr_table(results: Mapping[tuple[str, str], EvaluationResult]) -> str:
     """Hits over targets in ranges of the signal-to-clutter ratio."""
-    lines = []
+    lines: list[str] = []
     for (name, split), result in results.items():
         bins = result.targets.pd_by_scr(SCR_EDGES)
         if not lines:
@@ -77,7 +82,7 @@ def scr_table(results: Mapping[tuple[str, str], EvaluationResult]) -> str:
             ]
             lines = [f"| SCR | {' | '.join(titles)} |", "|---" * (len(bins) + 1) + "|"]
         cells = " | ".join(f"{b.hits}/{b.targets}" for b in bins)
-        lines.append(f"| {name}, {'validation' if split == 'val' else split} | {cells} |")
+        lines.append(f"| {name}, {TITLES.get(split, split)} | {cells} |")
     return "\n".join(lines)
 
 
@@ -100,13 +105,13 @@ def checks_line(detector: Detector, data_path: str) -> str:
     scenes = [draw(recipe) for recipe in RECIPES]
     drawn = _score([(scene.image, scene.mask) for scene in scenes], detector)
     dataset = open_dataset("NUAA-SIRST", data_path, "test")
-    pairs = [dataset.pair(index) for index in range(FIRST)]
+    pairs = [dataset.pair(index) for index in range(8)]
     real = _score([(pair.image, pair.mask) for pair in pairs], detector)
     false_px = round((drawn.fa or 0.0) * sum(scene.mask.size for scene in scenes))
     return (
         f"the package's sample scenes give {drawn.hits}/{drawn.targets} targets, {false_px} false pixels; the first "
         f"eight images of NUAA-SIRST's test list give {real.hits}/{real.targets} targets, "
-        f"IoU {_percent(real.iou, 2)} %."
+        f"IoU {_percent(real.iou)} %."
     )
 
 
@@ -117,10 +122,10 @@ def fill(card: str, blocks: Mapping[str, str]) -> str:
         ValueError: if a block has no place.
     """
     for name, text in blocks.items():
-        place = re.compile(rf"(<!-- measured: {name} -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
-        if not place.search(card):
+        place = re.search(rf"<!-- measured: {name} -->\n\n(.*?)\n\n<!-- end -->", card, re.DOTALL)
+        if not place:
             raise ValueError(f"the card has no place for {name!r}")
-        card = place.sub(lambda match, text=text: match[1] + text + match[2], card)
+        card = card[: place.start(1)] + text + card[place.end(1) :]
     return card
 
 
@@ -128,8 +133,8 @@ def _score(pairs: list[tuple[np.ndarray, np.ndarray]], detector: Detector) -> Sc
     return score([detector.detect(image).mask for image, _ in pairs], [mask for _, mask in pairs])
 
 
-def _percent(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{100 * value:.{digits}f}"
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def _millionths(value: float | None) -> str:
@@ -149,10 +154,8 @@ def main() -> None:
     parser.add_argument("--splits", default=SPLITS, help="NAME:SPLIT with commas")
     parser.add_argument("--write", type=Path, help="card to fill")
     args = parser.parse_args()
-    wanted = [tuple(part.split(":")) for part in args.splits.split(",")]
-    results = {
-        (name, split): score_split(args.weights, name, split, args.data_path) for name, split in wanted
-    }
+    wanted = [(name, split) for name, _, split in (part.rpartition(":") for part in args.splits.split(","))]
+    results = score_splits(args.weights, wanted, args.data_path)
     detector = Detector(args.weights, device="cpu")
     blocks = {
         "figures": main_table(results),

@@ -3,7 +3,7 @@
 A phase that goes on from the one before, as those of docs/nano.md do, may want the last ones: the best epoch on whole
 frames says little of how far a run on patches came. With a running mean (`--ema-decay`) it is that which is taken.
 
-python tools/last_weights.py runs/train/nano_patches --out nano_patches.safetensors
+python tools/last_weights.py runs/train/nano_1 --out nano_1.safetensors
 """
 
 import argparse

@@ -25,7 +25,7 @@ def weights(tmp_path_factory):
 
 def test_tables_hold_what_the_evaluation_found(weights, tmp_path):
     data = write_images(tmp_path / "mine", 20)
-    result = card_figures.score_split(str(weights), str(data), "val", str(tmp_path))
+    ((_, result),) = card_figures.score_splits(str(weights), [(str(data), "val")], str(tmp_path)).items()
     strict = result.profiles["strict"].scores
     lines = card_figures.main_table({("mine", "val"): result}).splitlines()
     assert len(lines) == 2 + len(result.profiles)
