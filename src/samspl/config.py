@@ -254,6 +254,9 @@ class TrainConfig:
     """Share of patches that are laid around a target, 0..1; the others lie anywhere."""
     augmentation: str = "published"
     """`published` (the data set's own), or `broad`: patches of many scales, with other sensors' gain and noise."""
+    variation: float = 1.0
+    """How often `broad` scales, pastes, blurs and disturbs, as a share of its usual probabilities, 0..1. Little lets a
+    network learn outlines that every such change would move."""
     keep_orientation: bool = False
     """Leave the flips of `broad` out: for masks that do not lie on their targets evenly (see docs/nano.md). Drawn
     scenes, whose masks do, are flipped all the same."""
@@ -351,7 +354,7 @@ class TrainConfig:
                 )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 (none) to below 1, such as 0.999")
-        for name in ("patch_positive", "synthetic_empty"):
+        for name in ("patch_positive", "synthetic_empty", "variation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
         if self.warmup_epochs >= self.epochs:
@@ -370,6 +373,10 @@ class TrainConfig:
             raise ConfigError(
                 "augmentation broad cuts patches of frames normalised by their own statistics; it needs patch_size, "
                 "and normalise frame"
+            )
+        if self.variation != 1 and self.augmentation != "broad":
+            raise ConfigError(
+                "variation is a share of what augmentation broad does; set augmentation to broad, too"
             )
         if self.keep_orientation and self.augmentation != "broad":
             raise ConfigError(

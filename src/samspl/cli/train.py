@@ -92,6 +92,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--patch-size", type=int | None, default=None, help="side of training patches; default: whole images")
     add("--patch-positive", type=float, default=0.5, help="share of patches that are laid around a target")
     add("--augmentation", type=str, default="published", help="published or broad (with patches and frame)")
+    add("--variation", type=float, default=1.0, help="how often broad scales, pastes and disturbs, 0..1")
     add("--keep-orientation", action="store_true", help="no flips in augmentation broad")
     add("--crops", type=str | None, default=None, help="folder of target crops that broad lays into images")
     add("--native-size", action="store_true", help="validate and detect at the images' own size")

@@ -3,7 +3,9 @@
 The published augmentations (`samspl.data.transforms`) keep to one data set. Weights that are to work on frames of any
 thermal camera need more variety than that: these transforms cut a patch at a random scale, lay targets of other data
 sets into it without the edges of their box, and vary gain, offset, noise and sharpness. They expect values normalised
-by frame (zero mean, unit standard deviation), so that their strengths have one meaning for every camera.
+by frame (zero mean, unit standard deviation), so that their strengths have one meaning for every camera. Each scaled,
+blurred or disturbed sample costs exactness, since its mask was made for the image as it was: `variation` says how many
+are.
 """
 
 from collections.abc import Sequence
@@ -26,18 +28,20 @@ _AROUND_PX = 5
 
 @dataclass(frozen=True)
 class ScaledPatch:
-    """Cut a square patch, around a pixel of a target or anywhere, and scale it with probability 0.3."""
+    """Cut a square patch, around a pixel of a target or anywhere, and scale it with probability 0.3 x variation."""
 
     size: int
     """Side of the patch in pixels; where the frame is smaller it is zero-padded right and bottom."""
     positive_share: float
     """Probability that the patch holds a target, if the mask has one."""
+    variation: float = 1.0
+    """How often it is scaled, 0..1."""
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
         """Cut both alike; only what the patch shows is computed."""
         # a frame is not made smaller than the patch
         low, high = np.log((max(SCALES[0], min(1.0, self.size / min(image.shape))), SCALES[1]))
-        scale = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.3 else 1.0
+        scale = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.3 * self.variation else 1.0
         seen = round(self.size / scale)  # pixels of the frame along the patch
         seen_hw = np.minimum(seen, image.shape)
         room = np.array(image.shape) - seen_hw
@@ -65,7 +69,7 @@ class ScaledPatch:
 
 @dataclass(frozen=True)
 class PasteTargets:
-    """With probability 0.3 lay one to three targets of other images into this one.
+    """With probability 0.3 x variation lay one to three targets of other images into this one.
 
     What is added is a target's contrast to what surrounded it, faded out beyond its outline: unlike the published
     copy-paste, no edge of a box shows. A target that would drown (mean contrast below `LEAST_CONTRAST`) is made that
@@ -74,6 +78,8 @@ class PasteTargets:
 
     crops: Sequence[TargetCrop]
     """At least one; in the range of the images."""
+    variation: float = 1.0
+    """How often targets are laid in, 0..1."""
 
     def __post_init__(self) -> None:
         if not self.crops:
@@ -81,7 +87,7 @@ class PasteTargets:
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
         """Paste into copies of both, or leave them; targets never overlap."""
-        if rng.random() >= 0.3:
+        if rng.random() >= 0.3 * self.variation:
             return image, mask
         image, mask = image.astype(np.float32), mask.copy()
         for _ in range(int(rng.integers(1, 3, endpoint=True))):
@@ -111,25 +117,41 @@ class PasteTargets:
 
 @dataclass(frozen=True)
 class SensorVariation:
-    """Other cameras: gain and offset always, blur with probability 0.2, noise with 0.2, column pattern with 0.1."""
+    """Other cameras: gain and offset always; blur, noise and column pattern with probability 0.2, 0.2, 0.1 x variation."""
+
+    variation: float = 1.0
+    """How often the image is blurred or disturbed, 0..1."""
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
         """Vary the image; the mask stays."""
         image = image.astype(np.float32)
-        if rng.random() < 0.2:
+        if rng.random() < 0.2 * self.variation:
             image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.8))
-        if rng.random() < 0.2:
+        if rng.random() < 0.2 * self.variation:
             image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.3))
-        if rng.random() < 0.1:
+        if rng.random() < 0.1 * self.variation:
             image = image + rng.standard_normal(image.shape[1], np.float32) * np.float32(rng.uniform(0, 0.2))
         gain, offset = np.exp(rng.normal(0, 0.25)), rng.normal(0, 0.2)
         return image * np.float32(gain) + np.float32(offset), mask
 
 
 def broad_augmentation(
-    size: int, positive_share: float, crops: Sequence[TargetCrop] = (), flips: bool = True
+    size: int,
+    positive_share: float,
+    crops: Sequence[TargetCrop] = (),
+    flips: bool = True,
+    variation: float = 1.0,
 ) -> Compose:
-    """Patch, flips if asked for, pasted targets if there are crops, sensor."""
+    """Patch, flips if asked for, pasted targets if there are crops, sensor.
+
+    Args:
+        size: Side of the patches in pixels.
+        positive_share: Probability that a patch holds a target, if the mask has one.
+        crops: Targets to paste; none: nothing is pasted.
+        flips: Flip and transpose at random.
+        variation: What the probabilities of scaling, pasting, blur, noise and pattern are multiplied with, 0..1.
+    """
+    patch = ScaledPatch(size, positive_share, variation)
     flip = (Flips(),) if flips else ()
-    paste = (PasteTargets(crops),) if crops else ()
-    return Compose((ScaledPatch(size, positive_share), *flip, *paste, SensorVariation()))
+    paste = (PasteTargets(crops, variation),) if crops else ()
+    return Compose((patch, *flip, *paste, SensorVariation(variation)))

@@ -171,7 +171,11 @@ def _part(
                 f"crops {config.crops} holds no crops; expected Target_image/ and Target_mask/ in it"
             )
         patch = broad_augmentation(
-            config.patch_size, config.patch_positive, pasted, not config.keep_orientation
+            config.patch_size,
+            config.patch_positive,
+            pasted,
+            not config.keep_orientation,
+            config.variation,
         )
     elif config.patch_size:
         patch = TargetPatch(config.patch_size, config.patch_positive)

@@ -113,6 +113,11 @@ def test_print_config_gives_every_setting(capsys: pytest.CaptureFixture[str]) ->
         ("loss_weights: [0, 1, 1]\ndataset: x\nsam_weights: none", "the first above 0"),
         ("loss_weights: [1, 1]\ndataset: x\nsam_weights: none", "expected three numbers"),
         ("keep_orientation: true\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
+        ("variation: 0.3\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
+        (
+            "variation: 2\naugmentation: broad\npatch_size: 64\nnormalise: frame\ndataset: x\nsam_weights: none",
+            "share between 0 and 1",
+        ),
         ("optimizer: moun\ndataset: x\nsam_weights: none", "did you mean 'muon'?"),
         ("warmup_epochs: 300\ndataset: x\nsam_weights: none", "leaves nothing of epochs 300"),
         ("synthetic_empty: 1.5\ndataset: synthetic\nsam_weights: none", "share between 0 and 1"),

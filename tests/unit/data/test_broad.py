@@ -144,3 +144,32 @@ def test_orientation_is_kept_on_request():
         broad_augmentation(32, 0.0)(image, image < 0, np.random.default_rng(seed))[0] for seed in range(20)
     ]
     assert any(np.diff(shown.mean(0)).mean() < 0 for shown in flipped)
+
+
+def test_without_variation_a_sample_is_a_part_of_the_frame_but_for_gain_and_offset():
+    image = frame((64, 64))
+    windows = np.lib.stride_tricks.sliding_window_view(image, (32, 32))
+    centred = windows - windows.mean((2, 3), keepdims=True)
+    deviations = windows.std((2, 3))
+    for seed in range(40):
+        augment = broad_augmentation(32, 0.5, [DOT], flips=False, variation=0.0)
+        shown, mask = augment(image, image > 2.5, np.random.default_rng(seed))
+        correlation = (centred * (shown - shown.mean())).mean((2, 3)) / deviations / shown.std()
+        top, left = np.unravel_index(correlation.argmax(), correlation.shape)
+        assert correlation.max() > 1 - 1e-5
+        np.testing.assert_array_equal(mask, image[top : top + 32, left : left + 32] > 2.5)
+
+
+def test_variation_says_how_many_samples_are_changed():
+    def changed(variation: float) -> int:
+        count = 0
+        for seed in range(200):
+            image = frame((32, 32))
+            _, mask = PasteTargets([DOT], variation)(
+                image, np.zeros((32, 32), bool), np.random.default_rng(seed)
+            )
+            count += mask.any()
+        return count
+
+    assert changed(0.0) == 0
+    assert 5 < changed(0.3) < 35 < changed(1.0) < 90
