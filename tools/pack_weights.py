@@ -4,7 +4,7 @@ A network that was trained to overlap has probabilities near 0 and 1, and its be
 bias of the last layer is moved so that it lies at 0.5: chosen on the validation parts of the data sets it was trained
 on (mean of their IoUs), never on a test list.
 
-python tools/pack_weights.py runs/train/nano_4 --data-path datasets --out src/samspl/assets/weights/nano.safetensors
+python tools/pack_weights.py runs/train/nano_6 --data-path datasets --out src/samspl/assets/weights/nano.safetensors
 """
 
 import argparse

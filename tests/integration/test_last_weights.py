@@ -1,12 +1,14 @@
 """`tools/last_weights.py`: the weights that a run ended with."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from samspl.checkpoint import load_model, read_checkpoint
+import samspl
+from samspl.checkpoint import Checkpoint, load_model, read_checkpoint, write_checkpoint
 from samspl.training.checkpoints import read_last
 from samspl.training.run import train
 from tests.unit.training.tiny import tiny_config, write_images
@@ -34,3 +36,30 @@ def test_last_weights_are_those_after_the_last_step(
     assert torch.equal(last.state[name], own if mean is None else mean)
     assert mean is None or not torch.equal(own, mean)
     load_model(out)  # complete
+
+
+def test_last_weights_are_averaged_with_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, run = write_images(tmp_path / "mine", 12), tmp_path / "run"
+    train(tiny_config(data, run, epochs=1), progress=False)
+    last, mean = tmp_path / "last.safetensors", tmp_path / "mean.safetensors"
+    monkeypatch.setattr(sys, "argv", ["last_weights.py", str(run), "--out", str(last)])
+    last_weights.main()
+    own = read_checkpoint(last)
+    zero = tmp_path / "zero.safetensors"
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in own.state.items()}
+    write_checkpoint(zero, dataclasses.replace(own, state=zeros))
+    argv = ["last_weights.py", str(run), "--average-with", str(zero), "--out", str(mean)]
+    monkeypatch.setattr(sys, "argv", argv)
+    last_weights.main()
+    for name, tensor in read_checkpoint(mean).state.items():
+        torch.testing.assert_close(
+            tensor, own.state[name] / 2 if tensor.is_floating_point() else own.state[name]
+        )
+
+    wider = samspl.create_model("nano")
+    other = tmp_path / "other.safetensors"
+    write_checkpoint(other, Checkpoint(wider.config, wider.state_dict(), own.preprocess))
+    monkeypatch.setattr(sys, "argv", [*argv[:3], str(other), *argv[4:]])
+    with pytest.raises(SystemExit) as exit_info:
+        last_weights.main()
+    assert exit_info.value.code == 2
