@@ -117,7 +117,7 @@ class PasteTargets:
 
 @dataclass(frozen=True)
 class SensorVariation:
-    """Other cameras: gain and offset always; blur, noise and column pattern with probability 0.2, 0.2, 0.1 x variation."""
+    """Other cameras: gain and offset always; blur, noise, column pattern with probability 0.2, 0.2, 0.1 x variation."""
 
     variation: float = 1.0
     """How often the image is blurred or disturbed, 0..1."""
