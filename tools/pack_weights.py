@@ -2,9 +2,10 @@
 
 A network that was trained to overlap has probabilities near 0 and 1, and its best threshold lies anywhere between. The
 bias of the last layer is moved so that it lies at 0.5: chosen on the validation parts of the data sets it was trained
-on (mean of their IoUs), never on a test list.
+on (mean of their IoUs), never on a test list. `--keep-bias` leaves it where it is, for where the gain means
+nothing.
 
-python tools/pack_weights.py runs/train/nano_6 --data-path datasets --out src/samspl/assets/weights/nano.safetensors
+python tools/pack_weights.py nano_7.safetensors --data-path datasets --out src/samspl/assets/weights/nano.safetensors
 """
 
 import argparse
@@ -45,6 +46,9 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="training folder or file")
     parser.add_argument("--data-path", required=True)
     parser.add_argument("--datasets", default="NUDT-SIRST,NUAA-SIRST", help="whose validation parts decide")
+    parser.add_argument(
+        "--keep-bias", action="store_true", help="print what a shift would bring, and make none"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     checkpoint = read_checkpoint(args.weights)
@@ -55,6 +59,8 @@ def main() -> None:
     shift = float(SHIFTS[best])
     for name, curve in zip(args.datasets.split(","), curves, strict=True):
         print(f"{name}: IoU {curve[none]:.4f} as trained, {curve[best]:.4f} with the bias {shift:.2f} lower")
+    if args.keep_bias:
+        shift = 0.0
     state = dict(checkpoint.state)
     state[HEAD] = state[HEAD] - shift
     state = {k: v.half() if v.ndim > 1 and v.dtype == torch.float32 else v for k, v in state.items()}

@@ -39,3 +39,16 @@ def test_best_threshold_on_validation_becomes_a_half_and_nothing_else_changes(tm
     curve = pack_weights.iou_by_shift(Detector(out), str(data), str(data.parent))
     at_half = curve[np.abs(pack_weights.SHIFTS).argmin()]
     assert at_half == pytest.approx(curve.max(), abs=0.01)
+
+
+def test_bias_is_kept_on_request(tmp_path, monkeypatch):
+    data = write_images(tmp_path / "data" / "mine", 20)
+    state = fill(SAMSPL(NARROW)).state_dict()
+    write_checkpoint(tmp_path / "best.safetensors", Checkpoint(NARROW, state, Preprocess((110.0,), (40.0,))))
+    out = tmp_path / "packed.safetensors"
+    words = [str(tmp_path), "--data-path", str(data.parent), "--datasets", str(data), "--keep-bias"]
+    monkeypatch.setattr(sys, "argv", ["pack_weights.py", *words, "--out", str(out)])
+    pack_weights.main()
+    packed = read_checkpoint(out)
+    assert packed.record["bias_shift"] == 0
+    assert torch.equal(packed.state[pack_weights.HEAD], state[pack_weights.HEAD])
