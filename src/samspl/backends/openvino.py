@@ -118,10 +118,12 @@ def open_openvino(path: Path, threads: int) -> ExportedBackend:
             raise CheckpointError(
                 f"{path} has no {path.with_suffix('.bin').name} beside it, which holds its weights"
             )
-    if facts.precision == "bf16" and not has_bf16():
+    precision = facts.precision
+    if precision == "bf16" and not has_bf16():
         logger.warning("%s runs in fp32, since this processor has no bf16", path)
+        precision = "fp32"
     try:
-        run = run_openvino(openvino.Core().read_model(path), threads, facts.precision)
+        run = run_openvino(openvino.Core().read_model(path), threads, precision)
     except RuntimeError as err:
         raise CheckpointError(
             f"{path} cannot be run by OpenVINO or is damaged; export it again ({err})"
