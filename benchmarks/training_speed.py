@@ -21,13 +21,13 @@ from pathlib import Path
 import torch
 
 import samspl
-from samspl.config import TrainConfig
 from samspl.data.dataset import open_dataset
 from samspl.data.loaders import TrainBatch, TrainSet, TrainSource, make_train_loader
 from samspl.data.synthetic_set import SyntheticTrainSet, synthetic_spec
 from samspl.data.transforms import Compose, Flips, TargetPatch
 from samspl.losses import make_loss
 from samspl.models.network import SAMSPL
+from samspl.train_config import TrainConfig
 from samspl.training.optim import make_optimizer
 
 GFLOP_AT_256 = 29.9

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samspl.config import LOSS_NAMES, PUBLISHED_LOSS_WEIGHTS, nearest_name
+from samspl.config import nearest_name
+from samspl.train_config import LOSS_NAMES, PUBLISHED_LOSS_WEIGHTS
 
 Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
 """Maps of (B, 1, H, W) logits and (B, 1, H, W) float mask to a scalar."""
@@ -71,7 +72,7 @@ def make_loss(name: str = "bce", weights: Sequence[float] = PUBLISHED_LOSS_WEIGH
     """The loss of a run: the named one on each map, weighted and summed.
 
     Args:
-        name: One of `samspl.config.LOSS_NAMES`, or several with plus signs, as ``bce+dice``.
+        name: One of `samspl.train_config.LOSS_NAMES`, or several with plus signs, as ``bce+dice``.
         weights: Of the maps, finest first; those of maps that are not there are left out.
     Returns:
         A function that raises ValueError without maps, or for a map of another shape than the mask.

@@ -25,7 +25,7 @@ import samspl.checkpoint
 import samspl.cli.train
 from samspl.checkpoint import Checkpoint, write_checkpoint
 from samspl.cli.main import build_parser, main
-from samspl.config import ModelConfig, TrainConfig
+from samspl.config import ModelConfig
 from samspl.data import synthetic
 from samspl.export import bench
 from samspl.export import run as export_run
@@ -36,6 +36,7 @@ from samspl.inference.local_engine import run_local
 from samspl.models.network import SAMSPL
 from samspl.models.variants import VARIANTS
 from samspl.preprocess import Preprocess
+from samspl.train_config import TrainConfig
 from tests.deterministic import fill
 from tests.integration.pages import COMMANDS, EXTRAS, PROJECT, Block, blocks, pages, prose
 

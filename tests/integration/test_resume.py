@@ -16,9 +16,9 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from samspl.checkpoint import read_checkpoint
-from samspl.config import TrainConfig
 from samspl.errors import CheckpointError, ConfigError
 from samspl.models.weights import read_tensors
+from samspl.train_config import TrainConfig
 from samspl.training.checkpoints import read_last
 from samspl.training.module import TrainingModule
 from samspl.training.run import train

@@ -15,13 +15,14 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from samspl.checkpoint import load_model, read_checkpoint
-from samspl.config import ModelConfig, TrainConfig
+from samspl.config import ModelConfig
 from samspl.data.dataset import open_dataset
 from samspl.data.synthetic_set import SyntheticScenes
 from samspl.errors import CheckpointError, ConfigError, DatasetError, SamsplError
 from samspl.imaging import write_image
 from samspl.models.network import SAMSPL
 from samspl.models.weights import load_exactly
+from samspl.train_config import TrainConfig
 from samspl.training import data as training_data
 from samspl.training import run as training_run
 from samspl.training.module import TrainingModule

@@ -2,8 +2,9 @@
 
 import pytest
 
-from samspl.config import ModelConfig, TrainConfig, TrunkConfig, nearest_name
+from samspl.config import ModelConfig, TrunkConfig, nearest_name
 from samspl.errors import ConfigError
+from samspl.train_config import TrainConfig
 
 
 def test_plain_values_lead_back_to_the_same_config():

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from samspl.config import LOSS_NAMES
 from samspl.losses import bce, dice, make_loss, sls, soft_iou
+from samspl.train_config import LOSS_NAMES
 
 SURE = 100.0
 

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
-from samspl.config import TrainConfig, nearest_name
+from samspl.config import nearest_name
 from samspl.errors import ConfigError
+from samspl.train_config import TrainConfig
 
 NAME = "train"
 HELP = "train a network"

@@ -23,9 +23,9 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from samspl.checkpoint import BEST_FILE
-from samspl.config import TrainConfig
 from samspl.errors import CheckpointError, ConfigError, ImageError
 from samspl.imaging import write_bytes
+from samspl.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samspl.config import TrainConfig
 from samspl.data.broad import broad_augmentation
 from samspl.data.check import check_dataset
 from samspl.data.copy_paste import build_augmentation, find_crops, load_crops
@@ -20,6 +19,7 @@ from samspl.data.transforms import Compose, Flips, TargetPatch, Transform
 from samspl.errors import ConfigError, DatasetError
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
+from samspl.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from samspl.config import TrainConfig
 from samspl.data.loaders import EvalSample, TrainBatch
 from samspl.errors import SamsplError
 from samspl.losses import make_loss
@@ -18,6 +17,7 @@ from samspl.metrics import DetectionSuite
 from samspl.metrics.suite import scores_from_counts
 from samspl.models.network import SAMSPL
 from samspl.postprocess import logits_to_prob, prob_to_mask, to_source_size
+from samspl.train_config import TrainConfig
 from samspl.training.optim import make_average, make_optimizer, make_schedule
 
 FIGURES = ("iou", "niou", "f1", "pd", "fa")

@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from samspl.config import TrainConfig
+from samspl.train_config import TrainConfig
 
 LAST_LR = 1e-6
 """Where the cosine ends."""

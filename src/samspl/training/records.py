@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from samspl import __version__
 from samspl.checkpoint import BEST_FILE, Checkpoint, write_checkpoint
-from samspl.config import TrainConfig
 from samspl.draw import draw_comparison
 from samspl.errors import CheckpointError, ConfigError, ImageError
 from samspl.imaging import write_bytes
 from samspl.preprocess import Preprocess
+from samspl.train_config import TrainConfig
 from samspl.training.data import Part
 from samspl.training.module import FIGURES, Shown, TrainingModule
 

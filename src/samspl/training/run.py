@@ -21,7 +21,6 @@ from tqdm import tqdm
 from samspl import __version__
 from samspl.backends import TorchBackend, resolve_device
 from samspl.checkpoint import BEST_FILE, Checkpoint, build_model, read_checkpoint
-from samspl.config import TrainConfig
 from samspl.data.dataset import open_dataset
 from samspl.data.loaders import EpochSampler, PairSource, make_eval_loader, make_train_loader
 from samspl.data.synthetic_set import SYNTHETIC
@@ -33,6 +32,7 @@ from samspl.models.network import SAMSPL
 from samspl.models.variants import variant_config
 from samspl.models.weights import load_exactly
 from samspl.preprocess import Preprocess
+from samspl.train_config import TrainConfig
 from samspl.training.checkpoints import (
     AtomicCheckpointIO,
     Checkpoints,

@@ -9,11 +9,11 @@ import torch
 
 from samspl.cli.main import build_parser, main
 from samspl.cli.train import to_config
-from samspl.config import TrainConfig
 from samspl.data.specs import get_spec
 from samspl.data.synthetic_set import SYNTHETIC
 from samspl.models.network import SAMSPL
 from samspl.models.variants import VARIANTS, variant_config
+from samspl.train_config import TrainConfig
 from tests.unit.training.tiny import NARROW_MODEL, write_images
 
 RECIPES = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))

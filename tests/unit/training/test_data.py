@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from samspl.config import ModelConfig, TrainConfig
+from samspl.config import ModelConfig
 from samspl.data.dataset import InfraredDataset
 from samspl.data.specs import DatasetSpec
 from samspl.errors import ConfigError
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
+from samspl.train_config import TrainConfig
 from samspl.training.data import check_batch, check_stride, choose_preprocess, open_parts
 from tests.unit.training.tiny import NARROW_MODEL, tiny_config, write_images
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from samspl.config import TrainConfig
 from samspl.imaging import write_image
+from samspl.train_config import TrainConfig
 
 NARROW_MODEL = {
     "embed_dim": 16,
