@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "samspl"
 LAYERS = (
     ("errors", "assets"),
     ("config",),
+    ("train_config",),
     ("imaging",),
     ("preprocess", "postprocess", "targets"),
     ("models", "data", "metrics", "losses", "report", "draw", "predictions"),
