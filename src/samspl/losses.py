@@ -1,9 +1,9 @@
 """Losses on the network's three logit maps.
 
 `bce` is the published one (SAM-SPL, IEEE TGRS 2025). The others judge the overlap, which few target pixels among
-many of background cannot drown: `dice` (Milletari et al., 3DV 2016), `soft_iou` (Rahman and Wang, ISVC 2016), and
-the scale- and location-sensitive `sls` (Liu et al., CVPR 2024). All are computed in float32, whatever the network
-ran in.
+many of background cannot drown: `dice` (Milletari et al., 3DV 2016), `soft_iou` (Rahman and Wang, ISVC 2016), the
+same over a whole batch (`pooled_iou`), and the scale- and location-sensitive `sls` (Liu et al., CVPR 2024). All are
+computed in float32, whatever the network ran in.
 """
 
 import math
@@ -32,6 +32,15 @@ def soft_iou(logits: Tensor, gt_mask: Tensor) -> Tensor:
     """1 - IoU of probabilities, mean over images, (B, 1, H, W) twice to a scalar in 0..1."""
     both, pred, true = _areas(logits, gt_mask)
     return (1 - (both + _SMOOTH) / (pred + true - both + _SMOOTH)).mean()
+
+
+def pooled_iou(logits: Tensor, gt_mask: Tensor) -> Tensor:
+    """1 - IoU of probabilities summed over all images, as the metric sums them; (B, 1, H, W) twice to a scalar in 0..1.
+
+    Large targets, and false alarms in images without any, weigh more in it than in `soft_iou`.
+    """
+    both, pred, true = (area.sum() for area in _areas(logits, gt_mask))
+    return 1 - (both + _SMOOTH) / (pred + true - both + _SMOOTH)
 
 
 def dice(logits: Tensor, gt_mask: Tensor) -> Tensor:
@@ -63,6 +72,7 @@ def sls(logits: Tensor, gt_mask: Tensor) -> Tensor:
 _BY_NAME: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bce": bce,
     "soft_iou": soft_iou,
+    "pooled_iou": pooled_iou,
     "dice": dice,
     "sls": sls,
 }

@@ -11,7 +11,7 @@ from typing import Any
 from samspl.config import nearest_name, to_plain
 from samspl.errors import ConfigError
 
-LOSS_NAMES = ("bce", "soft_iou", "dice", "sls")
+LOSS_NAMES = ("bce", "soft_iou", "pooled_iou", "dice", "sls")
 """Losses of `TrainConfig`; `samspl.losses` has a function for each."""
 PUBLISHED_LOSS_WEIGHTS = (1.0, 1.0, 1.0)
 """Of the network's three maps, finest first."""
@@ -50,12 +50,12 @@ class TrainConfig:
     """Share of patches that are laid around a target, 0..1; the others lie anywhere."""
     augmentation: str = "published"
     """`published` (the data set's own), or `broad`: patches of many scales, with other sensors' gain and noise."""
-    variation: float = 1.0
-    """How often `broad` scales, pastes, blurs and disturbs, as a share of its usual probabilities, 0..1. Little lets a
-    network learn outlines that every such change would move."""
-    keep_orientation: bool = False
-    """Leave the flips of `broad` out: for masks that do not lie on their targets evenly (see docs/nano.md). Drawn
-    scenes, whose masks do, are flipped all the same."""
+    variation: tuple[float, ...] = (1.0,)
+    """How often `broad` scales, pastes, blurs and disturbs, as a share of its usual probabilities, 0..1: one number, or
+    one for each data set. Little lets a network learn outlines that every such change would move."""
+    keep_orientation: tuple[str, ...] = ()
+    """Data sets, named as in `dataset`, that `broad` does not flip: those whose masks do not lie on their targets
+    evenly (see docs/nano.md)."""
     crops: str | None = None
     """Folder with Target_image/ and Target_mask/, whose targets `broad` lays into training images."""
     native_size: bool = False
@@ -65,7 +65,7 @@ class TrainConfig:
     accumulate: int = 1
     """Batches whose gradients are averaged into one step."""
     loss: str = "bce"
-    """`bce`, `soft_iou`, `dice` or `sls`, on each of the three maps; a sum with plus signs, as `bce+dice`."""
+    """`bce`, `soft_iou`, `pooled_iou`, `dice` or `sls`, on each of the three maps; or a sum, as `bce+dice`."""
     loss_weights: tuple[float, ...] = PUBLISHED_LOSS_WEIGHTS
     """Of the maps of full, half and quarter resolution; published: 1 each."""
     optimizer: str = "adan"
@@ -110,8 +110,9 @@ class TrainConfig:
     """Fields of `ModelConfig` that differ from the variant's."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sampling_weights", tuple(float(w) for w in self.sampling_weights))
-        object.__setattr__(self, "loss_weights", tuple(float(w) for w in self.loss_weights))
+        for name in ("sampling_weights", "loss_weights", "variation"):
+            object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
+        object.__setattr__(self, "keep_orientation", tuple(self.keep_orientation))
         is_finite = all(math.isfinite(weight) and weight >= 0 for weight in self.loss_weights)
         if len(self.loss_weights) != 3 or not is_finite or not self.loss_weights[0]:
             raise ConfigError(
@@ -150,7 +151,7 @@ class TrainConfig:
                 )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 (none) to below 1, such as 0.999")
-        for name in ("patch_positive", "synthetic_empty", "variation"):
+        for name in ("patch_positive", "synthetic_empty"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
         if self.warmup_epochs >= self.epochs:
@@ -171,16 +172,28 @@ class TrainConfig:
                 "and normalise frame"
             )
         if self.augmentation != "broad":
-            for name, default in (("variation", 1.0), ("keep_orientation", False), ("crops", None)):
+            for name, default in (("variation", (1.0,)), ("keep_orientation", ()), ("crops", None)):
                 if (value := getattr(self, name)) != default:
+                    words = value if isinstance(value, str) else ", ".join(map(str, value))
                     raise ConfigError(
-                        f"{name} is {value!r}, which only augmentation broad heeds; set augmentation to broad, too"
+                        f"{name} is {words}, which only augmentation broad heeds; set augmentation to broad, too"
                     )
         if self.sampling_weights and len(self.sampling_weights) != len(self.datasets):
             raise ConfigError(
                 f"sampling_weights has {len(self.sampling_weights)} values, dataset {len(self.datasets)} names; "
                 "expected one for each"
             )
+        if len(self.variation) not in (1, len(self.datasets)) or not all(0 <= v <= 1 for v in self.variation):
+            raise ConfigError(
+                f"variation is {list(self.variation)}; expected a share between 0 and 1, or one for each of the "
+                f"{len(self.datasets)} data sets"
+            )
+        for name in self.keep_orientation:
+            if name not in self.datasets:
+                raise ConfigError(
+                    f"keep_orientation names {name!r}, which is not in dataset; "
+                    f"{nearest_name(name, list(self.datasets))}"
+                )
         if not all(math.isfinite(weight) and weight > 0 for weight in self.sampling_weights):
             raise ConfigError(
                 f"sampling_weights is {list(self.sampling_weights)}; every share must be positive"
@@ -190,6 +203,10 @@ class TrainConfig:
     def datasets(self) -> tuple[str, ...]:
         """The names in `dataset`."""
         return tuple(name.strip() for name in self.dataset.split(","))
+
+    def variation_of(self, name: str) -> float:
+        """`variation` of a data set, named as in `dataset`."""
+        return self.variation[self.datasets.index(name) if len(self.variation) > 1 else 0]
 
     @property
     def freezes_trunk(self) -> bool:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from samspl.losses import bce, dice, make_loss, sls, soft_iou
+from samspl.losses import bce, dice, make_loss, pooled_iou, sls, soft_iou
 from samspl.train_config import LOSS_NAMES
 
 SURE = 100.0
@@ -48,6 +48,14 @@ def test_overlap_losses_of_half_a_target_by_hand() -> None:
     # one common pixel, one predicted, two true; one pixel more on both sides of each ratio
     assert soft_iou(pred, gt_mask).item() == pytest.approx(1 - 2 / 3)
     assert dice(pred, gt_mask).item() == pytest.approx(1 - 3 / 4)
+
+
+def test_pooled_iou_weighs_pixels_where_soft_iou_weighs_images() -> None:
+    gt_mask = torch.cat([mask((1, 1)), mask(*((y, x) for y in range(2) for x in range(4)))])
+    pred = torch.cat([sure(mask((1, 1))), sure(mask((0, 0)))])
+    # common 1 + 1, predicted 1 + 1, true 1 + 8; one pixel more on both sides
+    assert pooled_iou(pred, gt_mask).item() == pytest.approx(1 - 3 / 10)
+    assert soft_iou(pred, gt_mask).item() == pytest.approx((0 + 1 - 2 / 9) / 2)
 
 
 def test_sls_by_hand() -> None:

@@ -93,14 +93,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--patch-size", type=int | None, default=None, help="side of training patches; default: whole images")
     add("--patch-positive", type=float, default=0.5, help="share of patches that are laid around a target")
     add("--augmentation", type=str, default="published", help="published or broad (with patches and frame)")
-    add("--variation", type=float, default=1.0, help="how often broad scales, pastes and disturbs, 0..1")
-    add("--keep-orientation", action="store_true", help="no flips in augmentation broad")
+    add(
+        "--variation",
+        type=float | list[float] | str,
+        default=1.0,
+        help="how often broad scales, pastes and disturbs, 0..1; one, or one for each data set, as 0.1,0.5",
+    )
+    add(
+        "--keep-orientation",
+        type=list[str] | str,
+        default=[],
+        help="data sets that broad does not flip, with commas",
+    )
     add("--crops", type=str | None, default=None, help="folder of target crops that broad lays into images")
     add("--native-size", action="store_true", help="validate and detect at the images' own size")
     # the optimisation
     add("--batch-size", type=int, default=12, help="images of a step, in each process")
     add("--accumulate", type=int, default=1, help="batches whose gradients make one step")
-    add("--loss", type=str, default="bce", help="bce, soft_iou, dice, sls, or a sum as bce+dice")
+    add("--loss", type=str, default="bce", help="bce, soft_iou, pooled_iou, dice, sls, or a sum as bce+dice")
     add(
         "--loss-weights",
         type=list[float] | str,
@@ -142,14 +152,16 @@ def to_config(args: Any) -> TrainConfig:
     names = "+".join(Path(name.strip()).stem for name in args.dataset.split(","))
     values["save_dir"] = args.save_dir or f"runs/train/{names}"
     values["model"] = dict(args.model)
-    for name in ("sampling_weights", "loss_weights"):
+    for name in ("sampling_weights", "loss_weights", "variation"):
         values[name] = _numbers(name, getattr(args, name))
+    kept = args.keep_orientation
+    values["keep_orientation"] = [n.strip() for n in kept.split(",")] if isinstance(kept, str) else kept
     return TrainConfig(**values)
 
 
 def _numbers(name: str, value: Any) -> list[float]:
     if not isinstance(value, str):
-        return list(value)
+        return list(value) if isinstance(value, list) else [value]
     try:
         return [float(word) for word in value.split(",") if word.strip()]
     except ValueError as err:

@@ -174,8 +174,8 @@ def _part(
             config.patch_size,
             config.patch_positive,
             pasted,
-            not config.keep_orientation,
-            config.variation,
+            asked not in config.keep_orientation,
+            config.variation_of(asked),
         )
     elif config.patch_size:
         patch = TargetPatch(config.patch_size, config.patch_positive)
@@ -185,7 +185,7 @@ def _part(
             preprocess,
             config.synthetic_count,
             config.seed,
-            Compose((Flips(), patch)) if patch else Flips(),
+            patch if config.augmentation == "broad" else Compose((Flips(), patch)) if patch else Flips(),
             config.synthetic_empty,
         )
         scenes = SyntheticScenes(preprocess.image_size)

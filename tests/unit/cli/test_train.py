@@ -18,6 +18,7 @@ from tests.unit.training.tiny import NARROW_MODEL, write_images
 
 RECIPES = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 NEEDED = ["--dataset", "mine", "--sam-weights", "none"]
+BROAD = "augmentation: broad\npatch_size: 64\nnormalise: frame\nsam_weights: none\n"
 
 
 def parse(*words: str) -> TrainConfig:
@@ -79,6 +80,17 @@ def test_weights_of_the_maps_come_the_same_way_and_are_1_each_as_published() -> 
     assert parse(*NEEDED, "--loss-weights", "1,0.5,0").loss_weights == (1, 0.5, 0)
 
 
+def test_variation_and_orientation_are_of_all_data_sets_or_of_each(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(BROAD + "dataset: a,b\nvariation: 0.25\nkeep_orientation: b\n")
+    config = parse("--config", str(recipe))
+    assert [config.variation_of(name) for name in "ab"] == [0.25, 0.25]
+    assert config.keep_orientation == ("b",)
+    config = parse("--config", str(recipe), "--variation", "0,0.5", "--keep-orientation", "a, b")
+    assert [config.variation_of(name) for name in "ab"] == [0, 0.5]
+    assert config.keep_orientation == ("a", "b")
+
+
 def test_settings_of_a_run_are_a_recipe_again(tmp_path: Path) -> None:
     import yaml
 
@@ -112,11 +124,16 @@ def test_print_config_gives_every_setting(capsys: pytest.CaptureFixture[str]) ->
         ("dataset: a,b\nsampling_weights: [1]\nsam_weights: none", "expected one for each"),
         ("loss_weights: [0, 1, 1]\ndataset: x\nsam_weights: none", "the first above 0"),
         ("loss_weights: [1, 1]\ndataset: x\nsam_weights: none", "expected three numbers"),
-        ("keep_orientation: true\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
+        ("keep_orientation: x\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
         ("variation: 0.3\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
         (
             "variation: 2\naugmentation: broad\npatch_size: 64\nnormalise: frame\ndataset: x\nsam_weights: none",
             "share between 0 and 1",
+        ),
+        (BROAD + "variation: [0, 1]\ndataset: a,b,c\n", "one for each of the 3 data sets"),
+        (
+            BROAD + "keep_orientation: NUDT-SIST\ndataset: NUDT-SIRST\n",
+            "keep_orientation names 'NUDT-SIST', which is not in dataset; did you mean 'NUDT-SIRST'?",
         ),
         ("optimizer: moun\ndataset: x\nsam_weights: none", "did you mean 'muon'?"),
         ("warmup_epochs: 300\ndataset: x\nsam_weights: none", "leaves nothing of epochs 300"),

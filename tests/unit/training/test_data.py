@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from samspl.config import ModelConfig
+from samspl.data.broad import SensorVariation
 from samspl.data.dataset import InfraredDataset
 from samspl.data.specs import DatasetSpec
+from samspl.data.transforms import Flips
 from samspl.errors import ConfigError
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
@@ -77,6 +79,23 @@ def test_parts_divide_the_train_list(tmp_path: Path) -> None:
     assert preprocess.image_size == 32
     (published,), _ = open_parts(tiny_config(root, tmp_path / "run", select_on="test"))
     assert (len(published.train), len(published.val), published.val.split.name) == (20, 4, "test")
+
+
+def test_each_data_set_has_its_own_orientation_and_variation(tmp_path: Path) -> None:
+    one, other = (str(write_images(tmp_path / name, 10)) for name in ("one", "other"))
+    asked = tiny_config(
+        Path(one),
+        tmp_path / "run",
+        dataset=f"{one},{other}",
+        augmentation="broad",
+        patch_size=32,
+        keep_orientation=(one,),
+        variation=(0.25, 0.5),
+    )
+    parts, _ = open_parts(asked)
+    kinds = [{type(t): t for t in part.train.augmentation.transforms} for part in parts]
+    assert [Flips in kind for kind in kinds] == [False, True]
+    assert [kind[SensorVariation].variation for kind in kinds] == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
