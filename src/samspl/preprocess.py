@@ -18,6 +18,8 @@ from samspl.imaging import resize
 
 STRIDE = 32
 """Height and width of the network's input are multiples of this."""
+NATIVE_PADDING: Literal["edge"] = "edge"
+"""What images of native size are padded with, in numpy's word: their last row and column."""
 _BAND_PX = 2**18
 """Pixels that are held in float64 at a time."""
 
@@ -167,11 +169,9 @@ class Preprocess:
     def to_input(self, grey: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
         """Second half: network input of (H, W) values of `to_byte_range`, normalised and padded.
 
-        Images that are resized are padded with zeros after normalisation, as published. At native size the image is
-        reflected instead: the edge between a frame and a flat strip looks like nothing a network has seen. (A network
-        trained on whole 256 x 256 frames, given frames of 230 x 230: strict Pd 88 % and false pixels 7.0e-3 with
-        zeros, 98 % and 4.0e-3 with the edge repeated, 98 % and 3.3e-3 reflected; most false pixels of the first lay
-        within 16 px of the edge.)
+        Images that are resized are padded with zeros after normalisation, as published. At native size the last row
+        and column are repeated instead. A flat strip of zeros hides targets that lie near it, and a reflection makes
+        a spot of what is bright at the edge (`benchmarks/padding.py`).
 
         Args:
             grey: (H, W).
@@ -182,7 +182,7 @@ class Preprocess:
         below, right = input_hw[0] - grey.shape[0], input_hw[1] - grey.shape[1]
         if self.image_size is not None:
             return np.pad(self.to_channels(grey), ((0, 0), (0, below), (0, right)))
-        return self.to_channels(np.pad(grey, ((0, below), (0, right)), "reflect"))
+        return self.to_channels(np.pad(grey, ((0, below), (0, right)), NATIVE_PADDING))
 
     def to_channels(self, grey: np.ndarray) -> np.ndarray:
         """Normalise (H, W) values of `to_byte_range` into (3, H, W) float32."""

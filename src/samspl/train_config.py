@@ -174,9 +174,9 @@ class TrainConfig:
         if self.augmentation != "broad":
             for name, default in (("variation", (1.0,)), ("keep_orientation", ()), ("crops", None)):
                 if (value := getattr(self, name)) != default:
-                    words = value if isinstance(value, str) else ", ".join(map(str, value))
+                    came = value if isinstance(value, str) else ", ".join(map(str, value))
                     raise ConfigError(
-                        f"{name} is {words}, which only augmentation broad heeds; set augmentation to broad, too"
+                        f"{name} is {came}, which only augmentation broad heeds; set augmentation to broad, too"
                     )
         if self.sampling_weights and len(self.sampling_weights) != len(self.datasets):
             raise ConfigError(

@@ -17,6 +17,7 @@ from scipy import ndimage
 from samspl.data.copy_paste import TargetCrop
 from samspl.data.transforms import Arrays, Compose, Flips
 from samspl.imaging import nearest_index, resize_region
+from samspl.preprocess import NATIVE_PADDING
 
 SCALES = (0.6, 1.7)
 """Range of the random scale; below 1 targets become smaller."""
@@ -31,7 +32,7 @@ class ScaledPatch:
     """Cut a square patch, around a pixel of a target or anywhere, and scale it with probability 0.3 x variation."""
 
     size: int
-    """Side of the patch in pixels; where the frame is smaller it is zero-padded right and bottom."""
+    """Side of the patch in pixels; where the frame is smaller it is padded right and bottom, as a detector pads it."""
     positive_share: float
     """Probability that the patch holds a target, if the mask has one."""
     variation: float = 1.0
@@ -63,7 +64,7 @@ class ScaledPatch:
             shown_mask = mask[rows].take(left + nearest_index(seen_w, shown_w), axis=1)
         missing = [(0, self.size - length) for length in shown.shape]
         if any(after for _, after in missing):
-            shown, shown_mask = np.pad(shown, missing), np.pad(shown_mask, missing)
+            shown, shown_mask = np.pad(shown, missing, NATIVE_PADDING), np.pad(shown_mask, missing)
         return shown, shown_mask
 
 

@@ -32,6 +32,13 @@ def test_patch_has_its_size_whatever_the_frame(size_hw):
         assert mask.dtype == bool
 
 
+def test_patch_of_a_smaller_frame_is_padded_as_a_detector_pads_it():
+    image = np.array([[1, 2], [3, 4]], np.float32)
+    shown, mask = ScaledPatch(4, 0, variation=0)(image, image == 4, np.random.default_rng(0))
+    assert shown.tolist() == [[1, 2, 2, 2], [3, 4, 4, 4], [3, 4, 4, 4], [3, 4, 4, 4]]
+    assert mask.sum() == 1
+
+
 def test_patch_around_a_target_holds_it_where_it_is_not_scaled_away():
     mask = np.zeros((100, 100), bool)
     mask[60:64, 70:74] = True
