@@ -181,11 +181,15 @@ def _part(
         patch = TargetPatch(config.patch_size, config.patch_positive)
     samples: TrainSource
     if train is None or val is None:
+        # broad has flips of its own
+        scene_augmentation: list[Transform] = [] if config.augmentation == "broad" else [Flips()]
+        if patch:
+            scene_augmentation.append(patch)
         samples = SyntheticTrainSet(
             preprocess,
             config.synthetic_count,
             config.seed,
-            patch if config.augmentation == "broad" else Compose((Flips(), patch)) if patch else Flips(),
+            Compose(scene_augmentation),
             config.synthetic_empty,
         )
         scenes = SyntheticScenes(preprocess.image_size)
