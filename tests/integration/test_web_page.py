@@ -165,9 +165,9 @@ def test_slider_moved_while_the_network_runs_counts(page, frame):
             page.wait_for_timeout(20)
         set_threshold(page, 0.3)
         wait_for(page, "3 targets in frame.tiff at threshold 0.30")  # of the results that are there
+        token = page.locator("#results svg image").get_attribute("href")
     finally:
         FakeDetector.may_go_on.set()
-    token = page.locator("#results svg image").get_attribute("href")
     page.wait_for_function(
         "token => document.querySelector('#results svg image').getAttribute('href') !== token", arg=token
     )

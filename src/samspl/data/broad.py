@@ -19,7 +19,7 @@ from samspl.data.transforms import Arrays, Compose, Flips
 from samspl.imaging import nearest_index, resize_region
 from samspl.preprocess import NATIVE_PADDING
 
-SCALES = (0.6, 1.7)
+SCALES = (0.6, 2.5)
 """Range of the random scale; below 1 targets become smaller."""
 LEAST_CONTRAST = 2.0
 """Mean contrast of a pasted target, in standard deviations of its new surroundings."""
@@ -118,7 +118,11 @@ class PasteTargets:
 
 @dataclass(frozen=True)
 class SensorVariation:
-    """Other cameras: gain and offset always; blur, noise, column pattern with probability 0.2, 0.2, 0.1 x variation."""
+    """Other cameras: gain and offset always; blur, noise, column pattern with probability 0.2, 0.2, 0.1 x variation.
+
+    The noise is grainy as often as fine: a network that knows only independent pixels takes a camera's grain, which
+    its optics and interpolation spread over neighbours, for texture that hides a clear target.
+    """
 
     variation: float = 1.0
     """How often the image is blurred or disturbed, 0..1."""
@@ -127,9 +131,10 @@ class SensorVariation:
         """Vary the image; the mask stays."""
         image = image.astype(np.float32)
         if rng.random() < 0.2 * self.variation:
-            image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.8))
+            image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.2))
         if rng.random() < 0.2 * self.variation:
-            image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.3))
+            grain = ndimage.gaussian_filter(rng.standard_normal(image.shape, np.float32), rng.uniform(0, 1.2))
+            image = image + grain * np.float32(rng.uniform(0, 0.4) / grain.std())
         if rng.random() < 0.1 * self.variation:
             image = image + rng.standard_normal(image.shape[1], np.float32) * np.float32(rng.uniform(0, 0.2))
         gain, offset = np.exp(rng.normal(0, 0.25)), rng.normal(0, 0.2)

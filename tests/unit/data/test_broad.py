@@ -133,6 +133,19 @@ def test_sensor_keeps_the_mask_and_changes_gain_and_offset():
     assert 0.1 < np.std(offsets) < 0.3
 
 
+def test_sensor_noise_is_fine_or_grainy():
+    flat = np.zeros((64, 64), np.float32)
+    neighbours = []
+    for seed in range(300):
+        noise = SensorVariation()(flat, flat > 0, np.random.default_rng(seed))[0]
+        noise = noise - noise.mean(0)  # without the column pattern
+        if noise.std() > 1e-3:
+            neighbours.append(np.corrcoef(noise[1:].ravel(), noise[:-1].ravel())[0, 1])
+    assert 30 < len(neighbours) < 90  # one in five
+    assert min(neighbours) < 0.1
+    assert max(neighbours) > 0.6
+
+
 def test_pasting_without_crops_is_refused():
     with pytest.raises(ValueError, match="at least one target"):
         PasteTargets([])
