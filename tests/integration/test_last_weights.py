@@ -49,17 +49,23 @@ def test_last_weights_are_averaged_with_others(tmp_path: Path, monkeypatch: pyte
     zeros = {name: torch.zeros_like(tensor) for name, tensor in own.state.items()}
     write_checkpoint(zero, dataclasses.replace(own, state=zeros))
     argv = ["last_weights.py", str(run), "--average-with", str(zero), "--out", str(mean)]
-    monkeypatch.setattr(sys, "argv", argv)
-    last_weights.main()
-    for name, tensor in read_checkpoint(mean).state.items():
-        torch.testing.assert_close(
-            tensor, own.state[name] / 2 if tensor.is_floating_point() else own.state[name]
-        )
+    for more, share in (([], 0.5), (["--share", "0.75"], 0.75)):
+        monkeypatch.setattr(sys, "argv", [*argv, *more])
+        last_weights.main()
+        for name, tensor in read_checkpoint(mean).state.items():
+            torch.testing.assert_close(
+                tensor, own.state[name] * share if tensor.is_floating_point() else own.state[name]
+            )
 
     wider = samspl.create_model("nano")
     other = tmp_path / "other.safetensors"
     write_checkpoint(other, Checkpoint(wider.config, wider.state_dict(), own.preprocess))
     monkeypatch.setattr(sys, "argv", [*argv[:3], str(other), *argv[4:]])
+    with pytest.raises(SystemExit) as exit_info:
+        last_weights.main()
+    assert exit_info.value.code == 2
+
+    monkeypatch.setattr(sys, "argv", [*argv, "--share", "75"])
     with pytest.raises(SystemExit) as exit_info:
         last_weights.main()
     assert exit_info.value.code == 2
