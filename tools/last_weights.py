@@ -34,12 +34,15 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="training folder")
     parser.add_argument("--average-with", type=Path, help="weights of the same network")
     parser.add_argument(
-        "--share", type=float, default=0.5, help="of the run's weights in that mean (default: 0.5)"
+        "--share", type=float, help="of the run's weights in that mean, 0 to 1 (default: half)"
     )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    if not 0 <= args.share <= 1:
-        parser.error(f"--share is {args.share}; expected 0 to 1")
+    if args.share is not None and not args.average_with:
+        parser.error("--share is of a mean; add --average-with")
+    share = 0.5 if args.share is None else args.share
+    if not 0 <= share <= 1:
+        parser.error(f"--share is {share}; expected 0 to 1")
     best = read_checkpoint(args.run)  # configuration and preprocessing
     last = read_last(args.run / LAST_FILE)
     tensors = last["state_dict"]
@@ -49,7 +52,7 @@ def main() -> None:
         other = read_checkpoint(args.average_with)
         if other.config != best.config:
             parser.error(f"{args.average_with} is another network than that of {args.run}")
-        state = {name: _mean(tensor, other.state[name], args.share) for name, tensor in state.items()}
+        state = {name: _mean(tensor, other.state[name], share) for name, tensor in state.items()}
     record = {name: value for name, value in best.record.items() if name not in SCORES}
     record["epoch"] = last["epoch"] + 1
     write_checkpoint(args.out, dataclasses.replace(best, state=state, record=record))

@@ -65,7 +65,8 @@ def test_last_weights_are_averaged_with_others(tmp_path: Path, monkeypatch: pyte
         last_weights.main()
     assert exit_info.value.code == 2
 
-    monkeypatch.setattr(sys, "argv", [*argv, "--share", "75"])
-    with pytest.raises(SystemExit) as exit_info:
-        last_weights.main()
-    assert exit_info.value.code == 2
+    for wrong in ([*argv, "--share", "75"], [*argv[:2], "--share", "0.75", *argv[4:]]):
+        monkeypatch.setattr(sys, "argv", wrong)
+        with pytest.raises(SystemExit) as exit_info:
+            last_weights.main()
+        assert exit_info.value.code == 2

@@ -84,6 +84,15 @@ def wait_for(page, words):
     )
 
 
+def wait_until(page, holds):
+    """For what is no state of the page."""
+    for _ in range(PATIENCE_MS // 20):
+        if holds():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(f"waited {PATIENCE_MS} ms in vain")
+
+
 def set_threshold(page, value):
     page.fill("#threshold input[type=number]", str(value))
     page.press("#threshold input[type=number]", "Enter")
@@ -161,8 +170,7 @@ def test_slider_moved_while_the_network_runs_counts(page, frame):
     FakeDetector.may_go_on.clear()
     try:
         choose(page, frame)
-        while FakeDetector.calls == runs:
-            page.wait_for_timeout(20)
+        wait_until(page, lambda: FakeDetector.calls > runs)
         set_threshold(page, 0.3)
         wait_for(page, "3 targets in frame.tiff at threshold 0.30")  # of the results that are there
         token = page.locator("#results svg image").get_attribute("href")
@@ -385,8 +393,7 @@ def test_picture_after_one_that_failed_is_said_to_be_loading(page, frame):
     page.route(re.compile(r"image\.png\?stretch"), lambda route: held.append(route))
     choose(page, frame)
     page.wait_for_function("document.querySelector('#results .busy').textContent === 'Loading the picture'")
-    while not held:
-        page.wait_for_timeout(20)
+    wait_until(page, lambda: held)
     for route in held:
         route.continue_()
     page.wait_for_selector("#results .busy", state="hidden")
@@ -445,11 +452,7 @@ def test_two_visitors_see_their_own_and_nothing_stays_when_one_leaves(browser, s
     assert "2 targets in frame.tiff at threshold 0.50" in page.inner_text("#results .summary")
     assert page.request.get(server.url + theirs.removeprefix(".")).status == 200
     other.context.close()
-    for _ in range(50):
-        if page.request.get(server.url + theirs.removeprefix(".")).status == 404:
-            break
-        page.wait_for_timeout(100)
-    assert page.request.get(server.url + theirs.removeprefix(".")).status == 404
+    wait_until(page, lambda: page.request.get(server.url + theirs.removeprefix(".")).status == 404)
     assert page.request.get(server.url + mine.removeprefix(".")).status == 200
 
 

@@ -120,8 +120,8 @@ class PasteTargets:
 class SensorVariation:
     """Other cameras: gain and offset always; blur, noise, column pattern with probability 0.2, 0.2, 0.1 x variation.
 
-    The noise is grainy as often as fine: a network that knows only independent pixels takes a camera's grain, which
-    its optics and interpolation spread over neighbours, for texture that hides a clear target.
+    The noise is anything from fine to grainy, since a camera's processing spreads it over neighbours: it is white,
+    smoothed by a Gaussian of up to 1.2 pixels.
     """
 
     variation: float = 1.0
