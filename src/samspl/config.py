@@ -103,19 +103,23 @@ class ModelConfig:
     stem_blocks: tuple[int, int, int] = (2, 2, 2)
     """Residual blocks of the CNN stem at strides 1, 2 and 4."""
     light_levels: int = 0
-    """Levels of the stem, from full resolution, that have the light form: residual blocks without attention maps, skip
-    connections of one convolution without squeeze-excite."""
+    """Levels of the encoder, from full resolution, that have the light form: residual blocks without attention maps,
+    skip connections of one convolution without squeeze-excite."""
     consultation_kernel: int = 7
     """Side of the consultation generators' strided convolution."""
     fusion_floor: int = 1
     """Least channels of the fused maps (otherwise half of the skip's)."""
+    subpixel_fusion: bool = False
+    """The decoder's map is brought to the skip's size by a sub-pixel convolution instead of a bilinear resize: fewer
+    passes over large maps, and the same at every place of the frame."""
 
     def __post_init__(self) -> None:
         _as_tuples(self, "stages", "global_blocks", "window_sizes", "pos_embed_size")
         _check_counts(self, "width", "mlp_width", "attention_floor", "squeeze_floor", "fusion_floor")
         self._check_stem()
-        if not isinstance(self.use_sam_decoder, bool):
-            raise ConfigError(f"use_sam_decoder is {self.use_sam_decoder!r}; expected true or false")
+        for name in ("use_sam_decoder", "subpixel_fusion"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ConfigError(f"{name} is {value!r}; expected true or false")
         _ = self.trunk  # checks its fields
         if self.embed_dim % 4:
             raise ConfigError(f"embed_dim is {self.embed_dim}; the CNN stem needs a multiple of 4")
@@ -144,9 +148,10 @@ class ModelConfig:
         _as_tuples(self, "stem_blocks")
         if len(self.stem_blocks) != 3 or min(self.stem_blocks) < 1:
             raise ConfigError(f"stem_blocks is {self.stem_blocks}; expected three numbers, at least 1")
-        if self.light_levels not in (0, 1, 2, 3):
+        levels = 2 + len(self.stages)
+        if self.light_levels not in range(levels + 1):
             raise ConfigError(
-                f"light_levels is {self.light_levels!r}; expected 0 to 3, the levels of the stem"
+                f"light_levels is {self.light_levels!r}; expected 0 to {levels}, the levels of the encoder"
             )
         if self.consultation_kernel not in (3, 5, 7):
             raise ConfigError(f"consultation_kernel is {self.consultation_kernel!r}; expected 3, 5 or 7")

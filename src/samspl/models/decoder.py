@@ -121,23 +121,58 @@ class MutualCalibration(nn.Module):
         return skip + to_skip, decoder + to_decoder
 
 
+class SubpixelJoin(nn.Module):
+    """Decoder and skip feature, each through a convolution of its own, summed at the skip's size.
+
+    Instead of the paper's resize, concatenation and convolution: the decoder's convolution gives four values for each
+    pixel, which are laid out as 2x2 (sub-pixel convolution; Shi et al., CVPR 2016).
+    """
+
+    def __init__(self, skip: int, decoder: int, out: int) -> None:
+        """Channels of the two and of their sum."""
+        super().__init__()
+        self.skip = ConvNorm(skip, out, 3)
+        self.decoder = ConvNorm(decoder, 4 * out, 3)
+
+    def forward(self, skip: Tensor, decoder: Tensor) -> Tensor:
+        """Skip (B, c, H, W) and decoder (B, d, H / 2, W / 2) to (B, out, H, W)."""
+        return self.skip(skip).add_(F.pixel_shuffle(self.decoder(decoder), 2))
+
+
 class SpatialSemanticFusion(nn.Module):
     """One step towards full resolution: a skip connection joins the decoder feature."""
 
     def __init__(
-        self, skip: int, decoder: int, out: int, squeeze_floor: int = 1, is_light: bool = False
+        self,
+        skip: int,
+        decoder: int,
+        out: int,
+        squeeze_floor: int = 1,
+        is_light: bool = False,
+        is_subpixel: bool = False,
     ) -> None:
-        """Channels of the skip, of the decoder feature that comes in (as many, in the paper) and goes out (half)."""
+        """Channels of the skip, of the decoder feature that comes in (as many, in the paper) and goes out (half).
+
+        Where it is both light and sub-pixel, the join's convolution is the skip's only one.
+        """
         super().__init__()
-        self.skip = LightSkipConnection(skip) if is_light else SkipConnection(skip, squeeze_floor)
+        self.skip: nn.Module
+        if not is_light:
+            self.skip = SkipConnection(skip, squeeze_floor)
+        else:
+            self.skip = nn.Identity() if is_subpixel else LightSkipConnection(skip)
         self.calibration = MutualCalibration(skip, decoder)
-        self.conv1 = ConvNorm(skip + decoder, out, 3)
+        self.conv1 = SubpixelJoin(skip, decoder, out) if is_subpixel else ConvNorm(skip + decoder, out, 3)
         self.conv2 = ConvNorm(out, out, 3)
 
     def forward(self, feature: Tensor, decoder: Tensor) -> Tensor:
         """Feature (B, c, H, W) and decoder (B, d, H / 2, W / 2) to (B, out, H, W)."""
-        skip, decoder = self.calibration(self.skip(feature), decoder)
+        x = F.relu(self._join(*self.calibration(self.skip(feature), decoder)), inplace=True)
+        return F.relu(self.conv2(x), inplace=True)
+
+    def _join(self, skip: Tensor, decoder: Tensor) -> Tensor:
+        if isinstance(self.conv1, SubpixelJoin):
+            return self.conv1(skip, decoder)
         # The paper calibrates the upsampled map; a shift of whole channels passes through the resize unchanged.
         upsampled = F.interpolate(decoder, scale_factor=2, mode="bilinear", align_corners=True)
-        x = F.relu(self.conv1(torch.cat([upsampled, skip], dim=1)), inplace=True)
-        return F.relu(self.conv2(x), inplace=True)
+        return self.conv1(torch.cat([upsampled, skip], dim=1))

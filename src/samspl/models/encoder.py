@@ -51,7 +51,10 @@ class ConsultGuideKnowledgeAdaptation(nn.Module):
             )
         )
         steps = self.trunk.channels[:-1]
-        self.residuals = nn.ModuleList(ResidualBlock(d, 2 * d, floor) for d in steps)
+        self.residuals = nn.ModuleList(
+            ResidualBlock(d, 2 * d, floor, level >= config.light_levels)
+            for level, d in enumerate(steps, start=len(self.stem))
+        )
         self.consultations = nn.ModuleList(
             ConsultationGenerator(d, config.consultation_kernel) for d in steps
         )

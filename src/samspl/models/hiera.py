@@ -174,11 +174,14 @@ class Hiera(nn.Module):
         """
         check_input(images)
         x = self.patch_embed(images)
-        h, w = x.shape[1:3]
+        return x + self.positions(x.shape[1], x.shape[2])
+
+    def positions(self, h: int, w: int) -> Tensor:
+        """Position embedding of a map of h x w tokens: (1, h, w, C)."""
         position = F.interpolate(self.pos_embed, size=(h, w), mode="bicubic")
         side = self.pos_embed_window.shape[-1]
         position = position + self.pos_embed_window.tile(1, 1, h // side, w // side)
-        return x + position.permute(0, 2, 3, 1)
+        return position.permute(0, 2, 3, 1)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to the stages' outputs, NCHW, strides 4, 8, 16, 32, channels doubling."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samspl.models.decoder import SkipConnection
+from samspl.models.hiera import Hiera, check_input
 from samspl.models.layers import ConvNorm, norm_affine
 from samspl.models.network import SAMSPL
 
@@ -36,6 +37,36 @@ class FoldedSkipConnection(nn.Module):
         """(B, c, H, W) to the same shape."""
         weight = self.squeeze_excite(feature) * self.scale  # (B, c, 1, 1)
         return F.gelu(self.conv(F.gelu(torch.addcmul(self.shift, feature, weight))))
+
+
+class TrunkOfKnownPositions(nn.Module):
+    """A `hiera.Hiera` that computes the position embedding once for frames of one size that follow each other."""
+
+    def __init__(self, trunk: Hiera) -> None:
+        """Takes over the parts of ``trunk``."""
+        super().__init__()
+        self.trunk = trunk
+        self._last: tuple[tuple[int, int], Tensor] | None = None
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The trunk's."""
+        return self.trunk.blocks
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The trunk's."""
+        return self.trunk.stage_ends
+
+    def embed(self, images: Tensor) -> Tensor:
+        """As `Hiera.embed`."""
+        check_input(images)
+        x = self.trunk.patch_embed(images)
+        size_hw = (x.shape[1], x.shape[2])
+        last = self._last  # read once, since other threads may write
+        if last is None or last[0] != size_hw or last[1].device != x.device:
+            last = self._last = (size_hw, self.trunk.positions(*size_hw).contiguous())
+        return x + last[1]
 
 
 class InferenceNetwork(nn.Module):
@@ -82,6 +113,8 @@ def _fold(parent: nn.Module) -> None:
             setattr(parent, name, fuse_conv_bn_eval(child.conv, child.norm))
         elif isinstance(child, SkipConnection):
             setattr(parent, name, FoldedSkipConnection(child))
+        elif isinstance(child, Hiera):
+            setattr(parent, name, TrunkOfKnownPositions(child))
         else:
             _fold(child)
     if isinstance(parent, nn.Sequential):

@@ -124,7 +124,7 @@ class ResidualBlock(nn.Module):
         y = F.relu(self.conv1(x), inplace=True)
         y = self.conv2(y)
         if self.channel_attention is None or self.spatial_attention is None:
-            return F.relu(self.shortcut(x) + y, inplace=True)
+            return F.relu(y.add_(self.shortcut(x)), inplace=True)
         y = y * self.channel_attention(y)
         return F.relu(torch.addcmul(self.shortcut(x), y, self.spatial_attention(y)), inplace=True)
 

@@ -32,7 +32,14 @@ class SAMSPL(nn.Module):
             skips = channels[:-1]
         fused = [max(config.fusion_floor, c // 2) for c in reversed(skips)]
         self.fusions = nn.ModuleList(
-            SpatialSemanticFusion(skip, decoder, out, config.squeeze_floor, level < config.light_levels)
+            SpatialSemanticFusion(
+                skip,
+                decoder,
+                out,
+                config.squeeze_floor,
+                is_light=level < config.light_levels,
+                is_subpixel=config.subpixel_fusion,
+            )
             for level, skip, decoder, out in zip(
                 reversed(range(len(skips))), reversed(skips), (skips[-1], *fused), fused, strict=False
             )

@@ -44,9 +44,10 @@ VARIANTS: dict[str, ModelConfig] = {
         squeeze_floor=4,
         stem_channels=(8, 32),
         stem_blocks=(1, 1, 1),
-        light_levels=2,
+        light_levels=5,
         consultation_kernel=3,
         fusion_floor=8,
+        subpixel_fusion=True,
     ),
 }
 """Networks by name."""

@@ -19,7 +19,7 @@ def test_finest_map_is_that_of_the_network(config):
         expected = model(x)[0]
         found = prepare_for_inference(model)(x)
     assert found.shape == expected.shape
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
 
 
 def test_no_normalisation_over_batches_is_left():
@@ -47,3 +47,12 @@ def test_given_network_stays_as_it_is_and_shares_nothing():
 def test_wrong_size_names_the_size_to_pad_to():
     with pytest.raises(ValueError, match="pad to 64x64"):
         prepare_for_inference(SAMSPL(SHAPES["three stages"]))(torch.zeros(1, 3, 50, 64))
+
+
+def test_position_embedding_follows_the_size_of_the_frame():
+    model = fill(SAMSPL(SHAPES["three stages"]))
+    network = prepare_for_inference(model)
+    with torch.no_grad():
+        for hw in ((64, 64), (32, 128), (64, 64), (64, 64)):  # as many tokens, of another shape
+            x = image(1, *hw, seed=2)
+            torch.testing.assert_close(network(x), model(x)[0], atol=1e-4, rtol=1e-5)

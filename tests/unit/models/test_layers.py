@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samspl.models.decoder import MutualCalibration, SkipConnection, SpatialSemanticFusion
+from samspl.models.decoder import MutualCalibration, SkipConnection, SpatialSemanticFusion, SubpixelJoin
 from samspl.models.layers import ChannelAttention, ConvNorm, LayerNorm2d, ResidualBlock
 from tests.deterministic import fill
 
@@ -81,6 +81,28 @@ def test_fusion_calibrates_the_upsampled_map():
         for layer in (fusion.conv1, fusion.conv2):
             x = F.relu(layer.norm(layer.conv(x)))
         torch.testing.assert_close(fusion(feature, decoder), x, rtol=1e-5, atol=1e-5)
+
+
+def test_subpixel_join_lays_four_values_out_for_each_pixel():
+    join = fill(SubpixelJoin(3, 5, 2))
+    generator = torch.Generator().manual_seed(4)
+    skip, decoder = (
+        torch.randn(1, 3, 8, 6, generator=generator),
+        torch.randn(1, 5, 4, 3, generator=generator),
+    )
+    with torch.no_grad():
+        joined = join(skip, decoder)
+        plain, four = (part.norm(part.conv(x)) for part, x in ((join.skip, skip), (join.decoder, decoder)))
+    four = four.reshape(2, 2, 2, 4, 3)  # channel, row and column within the pixel, pixel
+    for row in range(2):
+        for column in range(2):
+            found = joined[0, :, row::2, column::2] - plain[0, :, row::2, column::2]
+            torch.testing.assert_close(found, four[:, row, column], rtol=1e-5, atol=1e-5)
+
+
+def test_light_subpixel_fusion_has_no_other_convolution_on_its_skip():
+    fusion = fill(SpatialSemanticFusion(8, 6, 4, is_light=True, is_subpixel=True))
+    assert not list(fusion.skip.parameters())
 
 
 def test_calibration_of_zero_maps_gives_the_biases():

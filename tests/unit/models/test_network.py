@@ -33,6 +33,12 @@ SHAPES = {
         NARROW, stages=(1, 3), window_sizes=(8, 4), global_blocks=(3,), use_sam_decoder=False
     ),
     "light forms": dataclasses.replace(NARROW, light_levels=2, stem_blocks=(1, 2, 3), consultation_kernel=3),
+    "light forms at all levels, sub-pixel fusion": dataclasses.replace(
+        NARROW, light_levels=5, subpixel_fusion=True
+    ),
+    "sub-pixel fusion, no self-prompt decoder": dataclasses.replace(
+        NARROW, light_levels=1, subpixel_fusion=True, use_sam_decoder=False
+    ),
     "stem and fusion of their own widths": dataclasses.replace(NARROW, stem_channels=(6, 10), fusion_floor=7),
 }
 
