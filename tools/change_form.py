@@ -5,7 +5,7 @@ bilinear resize goes into the decoder's; what a skip connection did to its featu
 replaced by the linear map nearest to it on drawn scenes, which goes into the skip's. Attention maps that the new form
 lacks are replaced by their means. Little of this is exact: outlines are to be learned anew.
 
-python tools/change_form.py nano_10.safetensors --form "light_levels=5 subpixel_fusion=true" --out nano_11.safetensors
+python tools/change_form.py nano.safetensors --form "light_levels=5 subpixel_fusion=true" --out start.safetensors
 """
 
 import argparse
