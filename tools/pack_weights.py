@@ -5,7 +5,7 @@ bias of the last layer is moved so that it lies at 0.5: chosen on the validation
 on (mean of their IoUs), never on a test list. `--keep-bias` leaves it where it is, for where the gain means
 nothing.
 
-python tools/pack_weights.py nano_13.safetensors --data-path datasets --out src/samspl/assets/weights/nano.safetensors
+python tools/pack_weights.py nano_14.safetensors --data-path datasets --out src/samspl/assets/weights/nano.safetensors
 """
 
 import argparse
