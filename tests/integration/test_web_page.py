@@ -446,9 +446,8 @@ def test_two_visitors_see_their_own_and_nothing_stays_when_one_leaves(browser, s
     assert "Nothing to show yet" in other.inner_text("#results")
     other.click("#samples button[data-name=clouds]")
     wait_for(other, "clouds.png")
-    set_threshold(
-        other, 0.9
-    )  # only now: of two events within some hundredths of a second gradio may lose one
+    # only now: of two events within some hundredths of a second gradio may lose one
+    set_threshold(other, 0.9)
     wait_for(other, "clouds.png at threshold 0.90")
     theirs = other.get_attribute("#results svg image", "href")
     assert mine.split("/")[2] != theirs.split("/")[2]
