@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from samspl.backends.base import resolve_device
+from samspl.models.eager import suit_eager
 from samspl.models.inference import prepare_for_inference
 from samspl.models.network import SAMSPL
 from samspl.postprocess import DEFAULT_THRESHOLD
@@ -35,7 +36,8 @@ class TorchBackend:
         self.device = resolve_device(device)
         self.preprocess = preprocess
         self.threshold = threshold
-        self.model = prepare_for_inference(model).to(self.device)
+        network = prepare_for_inference(model).to(self.device)
+        self.model = suit_eager(network) if self.device.type == "cpu" else network
 
     def __call__(self, images: torch.Tensor | np.ndarray) -> np.ndarray:
         """Run the network.

@@ -162,6 +162,8 @@ class SpatialSemanticFusion(nn.Module):
         else:
             self.skip = nn.Identity() if is_subpixel else LightSkipConnection(skip)
         self.calibration = MutualCalibration(skip, decoder)
+        self.is_subpixel = is_subpixel
+        self.conv1: nn.Module
         self.conv1 = SubpixelJoin(skip, decoder, out) if is_subpixel else ConvNorm(skip + decoder, out, 3)
         self.conv2 = ConvNorm(out, out, 3)
 
@@ -171,7 +173,7 @@ class SpatialSemanticFusion(nn.Module):
         return F.relu(self.conv2(x), inplace=True)
 
     def _join(self, skip: Tensor, decoder: Tensor) -> Tensor:
-        if isinstance(self.conv1, SubpixelJoin):
+        if self.is_subpixel:
             return self.conv1(skip, decoder)
         # The paper calibrates the upsampled map; a shift of whole channels passes through the resize unchanged.
         upsampled = F.interpolate(decoder, scale_factor=2, mode="bilinear", align_corners=True)

@@ -59,7 +59,7 @@ class SAMSPL(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.modules():
             if isinstance(module, ConsultationGenerator):
-                module.use_planar_weights()
+                module.lay_out_weights()
 
     def forward(self, images: Tensor) -> Logits:
         """Detect.
