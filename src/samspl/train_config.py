@@ -58,8 +58,6 @@ class TrainConfig:
     evenly (see docs/nano.md)."""
     crops: str | None = None
     """Folder with Target_image/ and Target_mask/, whose targets `broad` lays into training images."""
-    mix_frames: float = 0.0
-    """Share of patches in which `broad` shows parts of other training frames, of any data set but `synthetic`, 0..1."""
     native_size: bool = False
     """Validate and detect at the images' own size; `image_size` is then that of training samples alone."""
     batch_size: int = 12
@@ -153,7 +151,7 @@ class TrainConfig:
                 )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 (none) to below 1, such as 0.999")
-        for name in ("patch_positive", "synthetic_empty", "mix_frames"):
+        for name in ("patch_positive", "synthetic_empty"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
         if self.warmup_epochs >= self.epochs:
@@ -174,14 +172,9 @@ class TrainConfig:
                 "and normalise frame"
             )
         if self.augmentation != "broad":
-            for name, default in (
-                ("variation", (1.0,)),
-                ("keep_orientation", ()),
-                ("crops", None),
-                ("mix_frames", 0.0),
-            ):
+            for name, default in (("variation", (1.0,)), ("keep_orientation", ()), ("crops", None)):
                 if (value := getattr(self, name)) != default:
-                    came = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+                    came = value if isinstance(value, str) else ", ".join(map(str, value))
                     raise ConfigError(
                         f"{name} is {came}, which only augmentation broad heeds; set augmentation to broad, too"
                     )

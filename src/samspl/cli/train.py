@@ -106,7 +106,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="data sets that broad does not flip, with commas",
     )
     add("--crops", type=str | None, default=None, help="folder of target crops that broad lays into images")
-    add("--mix-frames", type=float, default=0.0, help="share of patches that show parts of other frames, too")
     add("--native-size", action="store_true", help="validate and detect at the images' own size")
     # the optimisation
     add("--batch-size", type=int, default=12, help="images of a step, in each process")

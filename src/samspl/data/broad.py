@@ -1,21 +1,19 @@
-"""Augmentation for breadth: patches at many scales, targets and backgrounds of other frames, habits of other sensors.
+"""Augmentation for breadth: patches at many scales, targets of other data sets, and the habits of other sensors.
 
 The published augmentations (`samspl.data.transforms`) keep to one data set. Weights that are to work on frames of any
 thermal camera need more variety than that: these transforms cut a patch at a random scale, lay targets of other data
-sets into it without the edges of their box, lay parts of other frames over it, and vary gain, offset, tone, noise and
-sharpness. They expect values normalised
+sets into it without the edges of their box, and vary gain, offset, noise and sharpness. They expect values normalised
 by frame (zero mean, unit standard deviation), so that their strengths have one meaning for every camera. Each scaled,
 blurred or disturbed sample costs exactness, since its mask was made for the image as it was: `variation` says how many
 are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from samspl.data.backgrounds import fractal_noise
 from samspl.data.copy_paste import TargetCrop
 from samspl.data.transforms import Arrays, Compose, Flips
 from samspl.imaging import nearest_index, resize_region
@@ -27,12 +25,6 @@ LEAST_CONTRAST = 2.0
 """Mean contrast of a pasted target, in standard deviations of its new surroundings."""
 _AROUND_PX = 5
 """What surrounds a pasted target is judged over its box grown by this."""
-_TRIES = 4
-"""Borders that are drawn until one passes by all targets."""
-_CLEAR_PX = 6
-"""Pixels between a target and the border of mixed frames, at least."""
-_SOFTEST_PX = 2.0
-"""Largest standard deviation of the border between mixed frames."""
 
 
 @dataclass(frozen=True)
@@ -125,43 +117,11 @@ class PasteTargets:
 
 
 @dataclass(frozen=True)
-class MixFrames:
-    """With a probability show parts of another training frame in this one, so that backgrounds never come twice alike.
-
-    The parts are of random form and size (CowMask; French, Oliver and Salimans, 2020), their borders a little soft. A
-    target is shown whole, with what surrounds it, or not at all, so that no outline suffers.
-    """
-
-    donor: Callable[[np.random.Generator], Arrays]
-    """Draws a patch of another frame, and its mask, of the same size."""
-    probability: float
-    """Of mixing, 0..1."""
-
-    def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
-        """Mix into copies of both, or leave them."""
-        if rng.random() >= self.probability:
-            return image, mask
-        other, other_mask = self.donor(rng)
-        for _ in range(_TRIES):
-            field = fractal_noise(rng, (image.shape[0], image.shape[1]), rng.uniform(5.0, 7.0))
-            shows_other = field > np.quantile(field, rng.uniform(0.2, 0.8))
-            around = 2 * _CLEAR_PX + 1
-            border = ndimage.maximum_filter(shows_other, around) ^ ndimage.minimum_filter(shows_other, around)
-            if not (border & (mask | other_mask)).any():
-                weight = ndimage.gaussian_filter(
-                    shows_other.astype(np.float32), rng.uniform(0.3, _SOFTEST_PX)
-                )
-                return image + weight * (other - image), np.where(shows_other, other_mask, mask)
-        return image, mask
-
-
-@dataclass(frozen=True)
 class SensorVariation:
-    """Other cameras: gain and offset always; others with probability 0.2, the pattern 0.1, each x variation.
+    """Other cameras: gain and offset always; blur, noise, column pattern with probability 0.2, 0.2, 0.1 x variation.
 
-    These are a tone curve (gamma 0.55 to 1.8 over the patch's range; mean and deviation stay), blur, noise and a column
-    pattern. The noise is anything from fine to grainy, since a camera's processing spreads it over neighbours: it is
-    white, smoothed by a Gaussian of up to 1.2 pixels.
+    The noise is anything from fine to grainy, since a camera's processing spreads it over neighbours: it is white,
+    smoothed by a Gaussian of up to 1.2 pixels.
     """
 
     variation: float = 1.0
@@ -170,8 +130,6 @@ class SensorVariation:
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Arrays:
         """Vary the image; the mask stays."""
         image = image.astype(np.float32)
-        if rng.random() < 0.2 * self.variation:
-            image = _bend(image, float(np.exp(rng.uniform(-0.6, 0.6))))
         if rng.random() < 0.2 * self.variation:
             image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.2))
         if rng.random() < 0.2 * self.variation:
@@ -183,41 +141,23 @@ class SensorVariation:
         return image * np.float32(gain) + np.float32(offset), mask
 
 
-def _bend(image: np.ndarray, gamma: float) -> np.ndarray:
-    """The values' range through a power; mean and standard deviation stay."""
-    low, high = image.min(), image.max()
-    if low == high:
-        return image
-    bent = ((image - low) / (high - low)) ** np.float32(gamma)
-    return (bent - bent.mean()) * (image.std() / bent.std()) + image.mean()
-
-
 def broad_augmentation(
     size: int,
     positive_share: float,
     crops: Sequence[TargetCrop] = (),
     flips: bool = True,
     variation: float = 1.0,
-    mixing: float = 0.0,
-    donor: Callable[[np.random.Generator], Arrays] | None = None,
 ) -> Compose:
-    """Patch, flips if asked for, pasted targets if there are crops, other frames if there is a donor, sensor.
+    """Patch, flips if asked for, pasted targets if there are crops, sensor.
 
     Args:
         size: Side of the patches in pixels.
         positive_share: Probability that a patch holds a target, if the mask has one.
         crops: Targets to paste; none: nothing is pasted.
         flips: Flip and transpose at random.
-        variation: What the probabilities of scaling, pasting, tone, blur, noise and pattern are multiplied with, 0..1.
-        mixing: Probability that parts of another frame are shown, 0..1.
-        donor: Draws patches of other frames and their masks, ``size`` pixels of side.
+        variation: What the probabilities of scaling, pasting, blur, noise and pattern are multiplied with, 0..1.
     """
-    geometry = patch_and_flips(size, positive_share, flips, variation)
+    patch = ScaledPatch(size, positive_share, variation)
+    flip = (Flips(),) if flips else ()
     paste = (PasteTargets(crops, variation),) if crops else ()
-    mix = (MixFrames(donor, mixing),) if mixing and donor else ()
-    return Compose((*geometry.transforms, *paste, *mix, SensorVariation(variation)))
-
-
-def patch_and_flips(size: int, positive_share: float, flips: bool, variation: float) -> Compose:
-    """The geometry of `broad_augmentation` alone; arguments as there."""
-    return Compose((ScaledPatch(size, positive_share, variation), *((Flips(),) if flips else ())))
+    return Compose((patch, *flip, *paste, SensorVariation(variation)))

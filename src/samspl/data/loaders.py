@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from samspl.data.copy_paste import build_augmentation, find_crops
 from samspl.data.dataset import DecodeCache, InfraredDataset, Pair
 from samspl.data.splits import Split
-from samspl.data.transforms import Arrays, Transform
+from samspl.data.transforms import Transform
 from samspl.errors import DatasetError, ImageError
 from samspl.preprocess import Geometry, Preprocess
 
@@ -82,64 +82,12 @@ class PairSource(Protocol):
         """One image and its mask."""
 
 
-class PreparedPairs:
-    """Images of a data set after `Preprocess.to_byte_range`, with their masks, kept in memory as far as they fit.
-
-    Args:
-        dataset: The split; the bound of its cache in bytes holds here.
-        preprocess: Of the network.
-    """
-
-    def __init__(self, dataset: InfraredDataset, preprocess: Preprocess) -> None:
-        self.dataset = dataset
-        self.preprocess = preprocess
-        # percentiles of a deep frame cost more than the rest of a sample
-        self.cache = DecodeCache(dataset.cache.max_bytes)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def pair(self, index: int) -> Pair:
-        """An image, not to be written to, and its mask.
-
-        Raises:
-            ImageError: if a file is damaged or its values are of no use.
-        """
-        if (cached := self.cache.get(index)) is not None:
-            return cached
-        pair = self.dataset.read(index)
-        try:
-            image = self.preprocess.to_byte_range(pair.image)
-        except ImageError as err:
-            raise ImageError(f"{pair.image_path}: {err}") from err
-        image.setflags(write=False)
-        pair = dataclasses.replace(pair, image=image)
-        self.cache.put(index, pair)
-        return pair
-
-
-class FrameDonor:
-    """Patches of random frames of several data sets, for `broad.MixFrames`.
-
-    Args:
-        sets: Each data set with the transform that makes a patch of its frames; all give one size.
-    """
-
-    def __init__(self, sets: Sequence[tuple[PreparedPairs, Transform]]) -> None:
-        self.sets = sets
-
-    def __call__(self, rng: np.random.Generator) -> Arrays:
-        """A patch and its mask: every data set is as likely as another, every frame of it as well."""
-        pairs, transform = self.sets[int(rng.integers(len(self.sets)))]
-        pair = pairs.pair(int(rng.integers(len(pairs))))
-        return transform(pair.image, pair.mask, rng)
-
-
 class TrainSet(Dataset[TrainSample]):
     """Augmented training samples of one data set.
 
     Args:
-        dataset: The training split, or its prepared images, which may be shared with others.
+        dataset: The training split; its cache's bound in bytes holds for the cache of prepared images kept
+            here.
         preprocess: Of the network; its image size is the side of the samples.
         seed: Of the augmentation.
         augmentation: None takes the published one of the data set, with its crops.
@@ -150,16 +98,14 @@ class TrainSet(Dataset[TrainSample]):
 
     def __init__(
         self,
-        dataset: InfraredDataset | PreparedPairs,
+        dataset: InfraredDataset,
         preprocess: Preprocess,
         seed: int = 2727,
         augmentation: Transform | None = None,
     ) -> None:
         if preprocess.image_size is None:
             raise ValueError("preprocess keeps the native size; training needs an image_size for its batches")
-        prepared = dataset if isinstance(dataset, PreparedPairs) else PreparedPairs(dataset, preprocess)
-        self.prepared = prepared
-        self.dataset = dataset = prepared.dataset
+        self.dataset = dataset
         self.preprocess = preprocess
         self.seed = seed
         if augmentation is None:
@@ -167,6 +113,8 @@ class TrainSet(Dataset[TrainSample]):
             crops = find_crops(dataset, preprocess) if needs_crops else None
             augmentation = build_augmentation(dataset.spec, preprocess.image_size, crops)
         self.augmentation = augmentation
+        # holds images after to_byte_range: percentiles of a deep frame cost more than the rest of the sample
+        self.cache = DecodeCache(dataset.cache.max_bytes)
         # in shared memory: workers that live through epochs see it change
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
@@ -183,9 +131,22 @@ class TrainSet(Dataset[TrainSample]):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> TrainSample:
-        pair = self.prepared.pair(index % len(self))  # beyond the length: the same image, augmented anew
+        pair = self._pair(index % len(self))  # beyond the length: the same image, augmented anew
         rng = np.random.default_rng([self.seed, self.epoch, index])
         return to_train_sample(*self.augmentation(pair.image, pair.mask, rng), pair.id, self.preprocess)
+
+    def _pair(self, index: int) -> Pair:
+        if (cached := self.cache.get(index)) is not None:
+            return cached
+        pair = self.dataset.read(index)
+        try:
+            image = self.preprocess.to_byte_range(pair.image)
+        except ImageError as err:
+            raise ImageError(f"{pair.image_path}: {err}") from err
+        image.setflags(write=False)
+        pair = dataclasses.replace(pair, image=image)
+        self.cache.put(index, pair)
+        return pair
 
 
 class EvalSet(Dataset[EvalSample]):
@@ -322,7 +283,7 @@ def _share_cache(worker: int) -> None:
     if info is not None and isinstance(info.dataset, JoinedSets):
         for train_set in info.dataset.sources:
             if isinstance(train_set, TrainSet):
-                train_set.prepared.cache.max_bytes //= info.num_workers
+                train_set.cache.max_bytes //= info.num_workers
 
 
 def _unchanged(sample: Any) -> Any:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samspl.data.broad import broad_augmentation, patch_and_flips
+from samspl.data.broad import broad_augmentation
 from samspl.data.check import check_dataset
 from samspl.data.copy_paste import build_augmentation, find_crops, load_crops
 from samspl.data.dataset import InfraredDataset, open_dataset
-from samspl.data.loaders import FrameDonor, PairSource, PreparedPairs, TrainSet, TrainSource
+from samspl.data.loaders import PairSource, TrainSet, TrainSource
 from samspl.data.specs import DatasetSpec, MaskResize
 from samspl.data.splits import Split
 from samspl.data.synthetic_set import SYNTHETIC, SyntheticScenes, SyntheticTrainSet, synthetic_spec
@@ -68,11 +68,9 @@ def open_parts(config: TrainConfig, begun_with: str | None = None) -> tuple[list
         raise ConfigError(
             f"patch_size {config.patch_size} is larger than the images of {preprocess.image_size}; lower it"
         )
-    prepared = [None if train is None else PreparedPairs(train, preprocess) for _, train, _ in opened]
-    donor = _donor(config, prepared)
     parts = [
-        _part(config, asked, spec, train, val, preprocess, donor)
-        for asked, (spec, _, val), train in zip(config.datasets, opened, prepared, strict=True)
+        _part(config, asked, spec, train, val, preprocess)
+        for asked, (spec, train, val) in zip(config.datasets, opened, strict=True)
     ]
     check_batch(config, sum(len(part.train) for part in parts))
     return parts, preprocess
@@ -156,36 +154,13 @@ def _open(
     return whole.spec, InfraredDataset(whole.spec, whole.root, split), val
 
 
-def _donor(config: TrainConfig, prepared: Sequence[PreparedPairs | None]) -> FrameDonor | None:
-    """Gives patches of the run's frames, in the order of its data sets, if it mixes them."""
-    if not config.mix_frames or config.patch_size is None:
-        return None
-    sets = [
-        (
-            pairs,
-            patch_and_flips(
-                config.patch_size,
-                config.patch_positive,
-                asked not in config.keep_orientation,
-                config.variation_of(asked),
-            ),
-        )
-        for asked, pairs in zip(config.datasets, prepared, strict=True)
-        if pairs is not None
-    ]
-    if not sets:
-        raise ConfigError("mix_frames needs frames to show parts of, and drawn scenes have none; set it to 0")
-    return FrameDonor(sets)
-
-
 def _part(
     config: TrainConfig,
     asked: str,
     spec: DatasetSpec,
-    train: PreparedPairs | None,
+    train: InfraredDataset | None,
     val: InfraredDataset | None,
     preprocess: Preprocess,
-    donor: FrameDonor | None,
 ) -> Part:
     assert preprocess.image_size is not None
     patch: Transform | None = None
@@ -201,8 +176,6 @@ def _part(
             pasted,
             asked not in config.keep_orientation,
             config.variation_of(asked),
-            config.mix_frames,
-            donor,
         )
     elif config.patch_size:
         patch = TargetPatch(config.patch_size, config.patch_positive)
@@ -227,7 +200,7 @@ def _part(
     if config.augmentation == "broad":
         augmentation = patch
     elif patch:
-        crops = find_crops(train.dataset, preprocess) if spec.augmentation == "scale_crop_paste" else None
+        crops = find_crops(train, preprocess) if spec.augmentation == "scale_crop_paste" else None
         augmentation = Compose((build_augmentation(spec, preprocess.image_size, crops), patch))
     samples = TrainSet(train, preprocess, config.seed, augmentation)
-    return Part(spec.name, asked, samples, train.dataset.split, val, spec.mask_resize)
+    return Part(spec.name, asked, samples, train.split, val, spec.mask_resize)

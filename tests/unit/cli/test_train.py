@@ -126,8 +126,6 @@ def test_print_config_gives_every_setting(capsys: pytest.CaptureFixture[str]) ->
         ("loss_weights: [1, 1]\ndataset: x\nsam_weights: none", "expected three numbers"),
         ("keep_orientation: x\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
         ("variation: 0.3\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
-        ("mix_frames: 0.3\ndataset: x\nsam_weights: none", "set augmentation to broad, too"),
-        (BROAD + "mix_frames: 2\ndataset: x\n", "share between 0 and 1"),
         (
             "variation: 2\naugmentation: broad\npatch_size: 64\nnormalise: frame\ndataset: x\nsam_weights: none",
             "share between 0 and 1",

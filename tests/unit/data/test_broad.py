@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from samspl.data.broad import (
-    LEAST_CONTRAST,
-    MixFrames,
-    PasteTargets,
-    ScaledPatch,
-    SensorVariation,
-    broad_augmentation,
-)
+from samspl.data.broad import LEAST_CONTRAST, PasteTargets, ScaledPatch, SensorVariation, broad_augmentation
 from samspl.data.copy_paste import TargetCrop
 from samspl.targets import find_components
 
@@ -151,74 +144,6 @@ def test_sensor_noise_is_fine_or_grainy():
     assert 30 < len(neighbours) < 90  # one in five
     assert min(neighbours) < 0.1
     assert max(neighbours) > 0.6
-
-
-def square_mask(*corners):
-    mask = np.zeros((96, 96), bool)
-    for row, column in corners:
-        mask[row : row + 3, column : column + 3] = True
-    return mask
-
-
-def test_mixed_frames_show_both_and_every_target_whole_or_not_at_all():
-    own, others = square_mask((20, 20), (70, 30)), square_mask((22, 22), (40, 80))
-    shares, shown = [], []
-    for seed in range(60):
-        mix = MixFrames(lambda _: (np.full((96, 96), 10, np.float32), others), 1.0)
-        image, mask = mix(np.zeros((96, 96), np.float32), own, np.random.default_rng(seed))
-        if not image.any():  # no border passed by all targets
-            np.testing.assert_array_equal(mask, own)
-            continue
-        shares.append((image > 5).mean())
-        for targets, value in ((own, 0.0), (others, 10.0)):
-            found = find_components(targets & mask & (abs(image - value) < 5)).area_px
-            assert set(found) <= {9}
-            np.testing.assert_allclose(image[targets & mask & (abs(image - value) < 5)], value, atol=0.3)
-            shown.append(len(found))
-        np.testing.assert_array_equal(mask, np.where(image > 5, others, own))
-    assert len(shares) > 20
-    assert 0.1 < min(shares) < 0.35
-    assert 0.65 < max(shares) < 0.9
-    assert {0, 1, 2} == set(shown)
-
-
-def test_frames_are_mixed_as_often_as_asked():
-    before, empty = np.zeros((64, 64), np.float32), np.zeros((64, 64), bool)
-    mix = MixFrames(lambda _: (before + 1, empty), 0.25)
-    mixed = [mix(before, empty, np.random.default_rng(seed))[0].any() for seed in range(100)]
-    assert 12 < sum(mixed) < 40
-    assert not before.any()
-
-
-def test_frame_whose_targets_leave_no_room_for_a_border_stays():
-    crowded = np.zeros((64, 64), bool)
-    crowded[::8, ::8] = True
-    for seed in range(20):
-        image, mask = MixFrames(lambda _: (frame((64, 64), 1), crowded), 1.0)(
-            frame((64, 64)), crowded, np.random.default_rng(seed)
-        )
-        np.testing.assert_array_equal(image, frame((64, 64)))
-        assert mask is crowded
-
-
-def test_tone_curve_bends_values_and_keeps_their_order():
-    ramp = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
-    bends = []
-    for seed in range(300):
-        image, _ = SensorVariation()(ramp, ramp > 2, np.random.default_rng(seed))
-        steps = np.diff(image.ravel())
-        if steps.min() >= 0:  # neither noise nor pattern
-            bends.append(steps[-10:].mean() / steps[100:110].mean())
-    bent = [bend for bend in bends if abs(np.log(bend)) > 0.05]
-    assert 0.1 < len(bent) / len(bends) < 0.5  # blur flattens the ends of rows, too
-    assert min(bent) < 0.6
-    assert max(bent) > 1.6
-
-
-def test_flat_patch_has_no_tone():
-    flat = np.full((8, 8), 3, np.float32)
-    for seed in range(30):
-        assert np.isfinite(SensorVariation()(flat, flat > 9, np.random.default_rng(seed))[0]).all()
 
 
 def test_pasting_without_crops_is_refused():

@@ -147,7 +147,7 @@ def test_prepared_images_are_cached_within_the_bound_of_the_data_set(tmp_path: P
     train_set = TrainSet(dataset, SPEC.preprocess())
     for index in range(7):
         train_set[index]
-    assert train_set.prepared.cache.used_bytes == 12800
+    assert train_set.cache.used_bytes == 12800
     assert dataset.cache.used_bytes == 0  # not held twice
 
 

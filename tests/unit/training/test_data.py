@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from samspl.config import ModelConfig
-from samspl.data.broad import MixFrames, SensorVariation
+from samspl.data.broad import SensorVariation
 from samspl.data.dataset import InfraredDataset
 from samspl.data.specs import DatasetSpec
-from samspl.data.transforms import Compose, Flips
+from samspl.data.transforms import Flips
 from samspl.errors import ConfigError
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
@@ -97,44 +96,6 @@ def test_each_data_set_has_its_own_orientation_and_variation(tmp_path: Path) -> 
     kinds = [{type(t): t for t in part.train.augmentation.transforms} for part in parts]
     assert [Flips in kind for kind in kinds] == [False, True]
     assert [kind[SensorVariation].variation for kind in kinds] == [0.25, 0.5]
-
-
-def test_mixed_frames_come_from_all_data_sets_that_have_any(tmp_path: Path) -> None:
-    one, other = (str(write_images(tmp_path / name, 10)) for name in ("one", "other"))
-    asked = tiny_config(
-        Path(one),
-        tmp_path / "run",
-        dataset=f"{one},{other},synthetic",
-        augmentation="broad",
-        patch_size=32,
-        keep_orientation=(one,),
-        mix_frames=0.5,
-    )
-    parts, _ = open_parts(asked)
-    donors = []
-    for part in parts:
-        (*_, last) = part.train.augmentation.transforms
-        transforms = last.transforms if isinstance(last, Compose) else part.train.augmentation.transforms
-        (mix,) = (t for t in transforms if isinstance(t, MixFrames))
-        assert mix.probability == 0.5
-        donors.append(mix.donor)
-    assert donors[0] is donors[1] is donors[2]
-    pairs, transforms = zip(*donors[0].sets, strict=True)
-    assert pairs == (parts[0].train.prepared, parts[1].train.prepared)  # read once for both uses
-    assert [any(isinstance(t, Flips) for t in transform.transforms) for transform in transforms] == [
-        False,
-        True,
-    ]
-    image, mask = donors[0](np.random.default_rng(0))
-    assert image.shape == mask.shape == (32, 32)
-
-
-def test_drawn_scenes_alone_give_no_frames_to_mix() -> None:
-    asked = config(
-        dataset="synthetic", augmentation="broad", normalise="frame", patch_size=32, mix_frames=0.5
-    )
-    with pytest.raises(ConfigError, match="mix_frames needs frames"):
-        open_parts(asked)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
