@@ -4,8 +4,6 @@ What an operation costs there is mostly memory traffic, and some of torch's oper
 Other runtimes plan such passes themselves and start from the plain form (`inference.prepare_for_inference`).
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -30,38 +28,39 @@ class BlockwiseJoin(nn.Module):
     """
 
     def __init__(self, join: SubpixelJoin) -> None:
-        """Takes over the skip's convolution of ``join`` and reorders a copy of the decoder's, both folded already."""
+        """Takes over the convolutions of ``join``, both folded already, and reorders the decoder's outputs."""
         super().__init__()
         self.skip = join.skip
-        self.decoder = conv = copy.deepcopy(join.decoder)
+        conv = join.decoder
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
         order = torch.arange(conv.out_channels).view(-1, 4).t().flatten()  # of (out, 2, 2) as (2, 2, out)
         conv.weight.data = conv.weight[order].contiguous(memory_format=torch.channels_last)
         conv.bias.data = conv.bias[order]
+        self.decoder = conv
 
     def forward(self, skip: Tensor, decoder: Tensor) -> Tensor:
         """Skip (B, c, H, W) and decoder (B, d, H / 2, W / 2) to (B, out, H, W)."""
         joined = self.skip(skip).contiguous(memory_format=torch.channels_last)
         added = self.decoder(decoder).permute(0, 2, 3, 1)  # (B, h, w, 4 * out)
         b, h, w, c = added.shape
-        pairs = added.unflatten(3, (2, c // 2)).transpose(
-            2, 3
-        )  # (B, h, 2, w, 2 * out): two pixels of a row together
+        # two pixels of a row together: (B, h, 2, w, 2 * out)
+        pairs = added.unflatten(3, (2, c // 2)).transpose(2, 3)
         joined.permute(0, 2, 3, 1).view(b, h, 2, w, c // 2).add_(pairs)
         return joined
 
 
 def suit_eager(network: InferenceNetwork) -> InferenceNetwork:
-    """A copy of a network for torch on a CPU.
+    """Make a network ready for torch on a CPU.
 
     Args:
-        network: Left as it is; of `inference.prepare_for_inference`.
+        network: Of `inference.prepare_for_inference`; changed, since another copy of a large one would cost.
+    Returns:
+        The same.
     """
-    network = copy.deepcopy(network)
     network.encoder.pool = SlicedMaxPool()
     for fusion in network.fusions:
         assert isinstance(fusion, SpatialSemanticFusion)
         if isinstance(fusion.conv1, SubpixelJoin):
             fusion.conv1 = BlockwiseJoin(fusion.conv1)
-    return network.eval().requires_grad_(False)
+    return network

@@ -33,7 +33,7 @@ class ConsultationGenerator(nn.Module):
     def lay_out_weights(self) -> None:
         """On a CPU the strided 7x7 convolution takes a quarter less time with planar maps and weights.
 
-        With a 3x3 one it takes half as long again.
+        A 3x3 one takes longer so, 1.4 to 2.3 times; 5x5 was not measured.
         """
         if self.is_planar:
             weight = self.conv2.conv.weight
