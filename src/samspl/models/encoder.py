@@ -11,19 +11,16 @@ from samspl.config import ModelConfig
 from samspl.models.hiera import Hiera
 from samspl.models.layers import ConvNorm, ResidualBlock
 
-PAPER_KERNEL = 7
-"""Side of the consultation's strided convolution in the paper."""
-
 
 class ConsultationGenerator(nn.Module):
     """What both branches know at the end of a stage, as guidance for the end of the next: c -> 2c at half the size."""
 
-    def __init__(self, channels: int, kernel: int = PAPER_KERNEL) -> None:
+    def __init__(self, channels: int, kernel: int) -> None:
         """``kernel`` is the side of the strided convolution."""
         super().__init__()
         self.conv1 = ConvNorm(channels, channels, 3)
         self.conv2 = ConvNorm(channels, 2 * channels, kernel, stride=2)
-        self.is_planar = kernel == PAPER_KERNEL
+        self.is_planar = kernel == 7  # as in the paper
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c, H, W) to (B, 2c, H / 2, W / 2)."""

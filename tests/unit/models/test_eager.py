@@ -1,6 +1,4 @@
-"""The network as torch runs it on a CPU: the numbers of the plain form, which stays as it is."""
-
-import dataclasses
+"""The network as torch runs it on a CPU: the numbers of the plain form."""
 
 import pytest
 import torch
@@ -11,12 +9,12 @@ from samspl.models.eager import BlockwiseJoin, SlicedMaxPool, suit_eager
 from samspl.models.inference import prepare_for_inference
 from samspl.models.network import SAMSPL
 from tests.deterministic import fill, image
-from tests.unit.models.test_network import NARROW, SHAPES
+from tests.unit.models.test_network import SHAPES
 
-SUBPIXEL = dataclasses.replace(NARROW, light_levels=5, subpixel_fusion=True, fusion_floor=6)
+SUBPIXEL = SHAPES["light forms at all levels, sub-pixel fusion"]
 
 
-@pytest.mark.parametrize("config", [*SHAPES.values(), SUBPIXEL], ids=[*SHAPES, "sub-pixel"])
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_numbers_are_those_of_the_plain_form(config):
     network = prepare_for_inference(fill(SAMSPL(config)))
     x = image(2, 64, 96, seed=0)
