@@ -34,6 +34,13 @@ def rows_of(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "metrics.csv").open()))
 
 
+def write_without_targets(root: Path) -> Path:
+    """The images of `write_images`, of which no mask marks anything."""
+    for path in (write_images(root, 12) / "masks").iterdir():
+        write_image(path, np.zeros((32, 32), bool))
+    return root
+
+
 def run_tiny(root: Path, run: Path, **changes: Any) -> TrainResult:
     return train(tiny_config(root, run, **changes), progress=False)
 
@@ -297,11 +304,19 @@ def test_weights_of_another_network_are_refused(
 
 
 def test_folder_that_the_doctor_calls_fatal_is_refused(tmp_path: Path) -> None:
-    root = write_images(tmp_path / "mine", 12)
-    for path in (root / "masks").iterdir():
-        write_image(path, np.zeros((32, 32), bool))
+    root = write_without_targets(tmp_path / "mine")
     with pytest.raises(DatasetError, match=r"cannot be trained on: no targets.*samspl data check"):
         run_tiny(root, tmp_path / "run")
+
+
+def test_frames_without_targets_train_beside_frames_that_have_some(data: Path, tmp_path: Path) -> None:
+    empty = write_without_targets(tmp_path / "empty")
+    result = run_tiny(data, tmp_path / "run", dataset=f"{data},{empty}", normalise="frame", epochs=1)
+    assert [evaluation["dataset"] for evaluation in result.evaluations] == ["mine", "empty"]
+    targets = [evaluation["profiles"]["strict"]["targets"] for evaluation in result.evaluations]
+    assert targets[0] > targets[1] == 0
+    trained = (tmp_path / "run" / "splits" / "empty" / "train.txt").read_text().split()
+    assert len(trained) > 0
 
 
 def test_folder_that_cannot_be_written_is_refused(data: Path, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ Severity = Literal["fatal", "mended", "note"]
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iterable of known length, as ``lambda items, total: tqdm(items, total=total)`` does."""
 
+NO_TARGETS = "no targets"
+"""Kind of the one fatal finding that is none for a data set that is trained on beside others."""
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "mended", "note")
 _PNG_COLOURS = {2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
@@ -145,7 +147,7 @@ def check_dataset(
     areas = np.concatenate([np.zeros(0, np.int64), *(reading.area_px for reading in readings)])
     if not len(areas):
         problems.append(
-            Problem("no targets", "fatal", ".", "not one mask holds a target; there is nothing to learn")
+            Problem(NO_TARGETS, "fatal", ".", "not one mask holds a target; there is nothing to learn")
         )
     order = {severity: rank for rank, severity in enumerate(_SEVERITIES)}
     problems.sort(key=lambda problem: (order[problem.severity], problem.kind, problem.file, problem.detail))

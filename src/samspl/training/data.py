@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samspl.data.broad import broad_augmentation
-from samspl.data.check import check_dataset
+from samspl.data.check import NO_TARGETS, check_dataset
 from samspl.data.copy_paste import build_augmentation, find_crops, load_crops
 from samspl.data.dataset import InfraredDataset, open_dataset
 from samspl.data.loaders import PairSource, TrainSet, TrainSource
@@ -136,11 +136,13 @@ def _open(
         return synthetic_spec(), None, None
     whole = open_dataset(name, config.data_path, "train", config.split_set)
     if int(os.environ.get("RANK", "0")) == 0:  # one process of several is enough to find out
-        report = check_dataset(whole.root, whole.spec)
-        if report.fatal:
-            worst = next(problem for problem in report.problems if problem.severity == "fatal")
+        problems = check_dataset(whole.root, whole.spec).problems
+        # frames without targets teach what is none, where other data sets show what is one
+        accepted = {NO_TARGETS} if len(config.datasets) > 1 else set()
+        fatal = [one for one in problems if one.severity == "fatal" and one.kind not in accepted]
+        if fatal:
             raise DatasetError(
-                f"{whole.root} cannot be trained on: {worst.kind}, {worst.file} ({worst.detail}); "
+                f"{whole.root} cannot be trained on: {fatal[0].kind}, {fatal[0].file} ({fatal[0].detail}); "
                 f"see: samspl data check {whole.root}"
             )
     if config.select_on == "test":
