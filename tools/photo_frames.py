@@ -15,7 +15,9 @@ from PIL import Image
 from scipy import ndimage
 
 SHORTER_SIDES_PX = (300, 540)
-"""Of the frames; one that is no larger than the smaller of them is left out."""
+"""Of the frames; a photograph is never enlarged, and two sizes that would be nearly the same are one."""
+_LEAST_RATIO = 1.3
+"""Of two sizes."""
 _BLUR_PX = 0.5
 """Photographs are sharper than thermal frames."""
 _BEHIND = 128
@@ -33,7 +35,7 @@ def frames_of(image: Image.Image) -> list[np.ndarray]:
     """(H, W) uint8 frames of one photograph: two sizes, or one where it is small, each as it is and inverted."""
     shorter = min(image.size)
     sides = sorted({min(side, shorter) for side in SHORTER_SIDES_PX})
-    if len(sides) == 2 and sides[1] < 1.3 * sides[0]:
+    if len(sides) == 2 and sides[1] < _LEAST_RATIO * sides[0]:
         del sides[0]
     frames = []
     for side in sides:
