@@ -1,25 +1,27 @@
 """Measure the statistics of batch normalisation anew, on patches as training shows them.
 
 What training keeps is a running mean over its last batches. Where batches are small and data sets differ, it moves by
-more than the weights do: over the last epochs of phase 15 of docs/nano.md, whose rate was nearly 0, IoU on NUDT-SIRST
-was anywhere from 85.3 to 87.8 %. Here every batch counts alike. Statistics of a mean of weights fit it no better than
-chance, and want the same.
+more than the weights do (docs/nano.md, "Photographs as backgrounds"). Here every batch counts alike. A mean of weights,
+whose statistics are the mean of theirs, wants the same.
 
-Run: ``python tools/batch_statistics.py nano_15.safetensors --config configs/nano_15_photographs.yaml --data-path DIR
---datasets NUDT-SIRST,NUAA-SIRST --sampling-weights 4,5 --out FILE``
+All options of `samspl train` that say how patches are made are taken:
+
+python tools/batch_statistics.py nano_15.safetensors --out nano_15_measured.safetensors
+    --config configs/nano_15_photographs.yaml --data-path datasets --crops datasets/IRSTD-1k-targets
+    --dataset NUDT-SIRST,NUAA-SIRST --sampling-weights 4,5 --variation 0.15,0.7
 """
 
-import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
 
 import torch
-import yaml
+from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from samspl.checkpoint import build_model, read_checkpoint, write_checkpoint
+from samspl.cli.train import add_arguments, to_config
 from samspl.data.loaders import make_train_loader
 from samspl.train_config import TrainConfig
 from samspl.training.data import open_parts
@@ -56,31 +58,14 @@ def patches(config: TrainConfig) -> Iterator[Tensor]:
 
 
 def main() -> None:
-    """Read weights and the configuration of their training, write weights."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Read weights and how patches are made, write weights."""
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path)
-    parser.add_argument(
-        "--config", type=Path, required=True, help="of the training: patches and their variation"
-    )
-    parser.add_argument("--data-path", required=True)
-    parser.add_argument("--datasets", required=True, help="of the configuration's, those to measure on")
-    parser.add_argument("--sampling-weights", required=True, help="their shares")
-    parser.add_argument("--crops", help="targets to paste, as in training")
     parser.add_argument("--batches", type=int, default=250)
     parser.add_argument("--out", type=Path, required=True)
+    add_arguments(parser)
     args = parser.parse_args()
-    names = tuple(args.datasets.split(","))
-    shares = tuple(float(share) for share in args.sampling_weights.split(","))
-    values = yaml.safe_load(args.config.read_text())
-    whole = TrainConfig(**values)
-    config = dataclasses.replace(
-        whole,
-        dataset=args.datasets,
-        data_path=args.data_path,
-        crops=args.crops,
-        sampling_weights=shares,
-        variation=tuple(whole.variation_of(name) for name in names),
-    )
+    config = to_config(args)
     checkpoint = read_checkpoint(args.weights)
     model = build_model(checkpoint)
     measure(model, islice(patches(config), args.batches))

@@ -13,7 +13,7 @@ from samspl.config import ModelConfig
 from samspl.models.network import SAMSPL
 from samspl.preprocess import Preprocess
 from tests.deterministic import fill
-from tests.unit.training.tiny import NARROW_MODEL, tiny_config, write_images
+from tests.unit.training.tiny import NARROW_MODEL, write_images
 
 batch_statistics = pytest.importorskip("tools.batch_statistics", reason="needs the project's folder")
 
@@ -29,26 +29,27 @@ def test_every_batch_counts_alike() -> None:
 def test_only_statistics_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_images(tmp_path / "mine", 12)
     other = write_images(tmp_path / "other", 12, seed=1)
-    config = tiny_config(
-        data,
-        tmp_path / "run",
-        dataset=f"{data},{other}",
-        sampling_weights=(3, 1),
-        variation=(0.5, 0.25),
-        augmentation="broad",
-        normalise="frame",
-        patch_size=32,
-    )
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(config.to_dict()))
+    values = {
+        "dataset": f"{data},{other}",
+        "sam_weights": "none",
+        "sampling_weights": [3, 1],
+        "variation": [0.5, 0.25],
+        "augmentation": "broad",
+        "normalise": "frame",
+        "image_size": 32,
+        "patch_size": 32,
+        "batch_size": 4,
+    }
+    recipe.write_text(yaml.safe_dump(values))
     form = ModelConfig.from_dict(NARROW_MODEL)
     state = fill(SAMSPL(form)).state_dict()
     preprocess = Preprocess((110.0,), (40.0,), normalise="frame")
     write_checkpoint(tmp_path / "before.safetensors", Checkpoint(form, state, preprocess))
     out = tmp_path / "after.safetensors"
-    words = [str(tmp_path / "before.safetensors"), "--config", str(recipe), "--data-path", str(tmp_path)]
+    words = [str(tmp_path / "before.safetensors"), "--config", str(recipe), "--dataset", str(other)]
     # an epoch of this set has two batches: a third is of the next
-    words += ["--datasets", str(other), "--sampling-weights", "1", "--batches", "3", "--out", str(out)]
+    words += ["--sampling-weights", "1", "--variation", "0.5", "--batches", "3", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["batch_statistics.py", *words])
     batch_statistics.main()
     after = read_checkpoint(out)
