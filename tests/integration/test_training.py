@@ -303,10 +303,19 @@ def test_weights_of_another_network_are_refused(
         load_exactly(SAMSPL(ModelConfig.from_dict(model)), read_checkpoint(finished[1].best).state, "x")
 
 
-def test_folder_that_the_doctor_calls_fatal_is_refused(tmp_path: Path) -> None:
-    root = write_without_targets(tmp_path / "mine")
-    with pytest.raises(DatasetError, match=r"cannot be trained on: no targets.*samspl data check"):
-        run_tiny(root, tmp_path / "run")
+def test_folder_that_the_doctor_calls_fatal_is_refused(data: Path, tmp_path: Path) -> None:
+    root = write_images(tmp_path / "mine", 12)
+    (root / "masks" / "img_03.png").write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=r"cannot be trained on: unreadable mask.*samspl data check"):
+        run_tiny(data, tmp_path / "run", dataset=f"{data},{root}", normalise="frame")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_data_without_any_target_is_refused(tmp_path: Path, count: int) -> None:
+    roots = [write_without_targets(tmp_path / f"empty_{k}") for k in range(count)]
+    names = ",".join(map(str, roots))
+    with pytest.raises(DatasetError, match=r"empty_.* cannot be trained on: no targets.*samspl data check"):
+        run_tiny(roots[0], tmp_path / "run", dataset=names, normalise="frame")
 
 
 def test_frames_without_targets_train_beside_frames_that_have_some(data: Path, tmp_path: Path) -> None:

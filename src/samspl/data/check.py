@@ -29,7 +29,7 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iterable of known length, as ``lambda items, total: tqdm(items, total=total)`` does."""
 
 NO_TARGETS = "no targets"
-"""Kind of the one fatal finding that is none for a data set that is trained on beside others."""
+"""Kind of the one finding that is fatal to a data set alone, and not where others are trained on beside it."""
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "mended", "note")
 _PNG_COLOURS = {2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 

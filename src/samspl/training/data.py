@@ -53,6 +53,7 @@ def open_parts(config: TrainConfig, begun_with: str | None = None) -> tuple[list
         DatasetError: if the data cannot be used.
     """
     opened = [_open(config, name) for name in config.datasets]
+    _check_targets([train for _, train, _ in opened])
     specs = [spec for spec, _, _ in opened]
     if len({spec.name for spec in specs}) < len(specs):
         raise ConfigError(
@@ -126,6 +127,20 @@ def check_stride(config: TrainConfig, model: SAMSPL, count: int, image_size: int
         )
 
 
+def _check_targets(sources: Sequence[InfraredDataset | None]) -> None:
+    """Refuse data sets that have no target between them; None, drawn scenes, has some.
+
+    Frames without targets teach what is none, but only beside others that show what is one.
+    """
+    sets = [source for source in sources if source is not None]
+    if len(sets) < len(sources) or any(one.read(i).mask.any() for one in sets for i in range(len(one))):
+        return
+    raise DatasetError(
+        f"{', '.join(str(one.root) for one in sets)} cannot be trained on: {NO_TARGETS}, not one training mask holds "
+        f"any; see: samspl data check {sets[0].root}"
+    )
+
+
 def _open(
     config: TrainConfig, name: str
 ) -> tuple[DatasetSpec, InfraredDataset | None, InfraredDataset | None]:
@@ -137,9 +152,8 @@ def _open(
     whole = open_dataset(name, config.data_path, "train", config.split_set)
     if int(os.environ.get("RANK", "0")) == 0:  # one process of several is enough to find out
         problems = check_dataset(whole.root, whole.spec).problems
-        # frames without targets teach what is none, where other data sets show what is one
-        accepted = {NO_TARGETS} if len(config.datasets) > 1 else set()
-        fatal = [one for one in problems if one.severity == "fatal" and one.kind not in accepted]
+        # a set without targets is judged beside the others: see _check_targets
+        fatal = [one for one in problems if one.severity == "fatal" and one.kind != NO_TARGETS]
         if fatal:
             raise DatasetError(
                 f"{whole.root} cannot be trained on: {fatal[0].kind}, {fatal[0].file} ({fatal[0].detail}); "
