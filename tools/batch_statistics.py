@@ -12,32 +12,19 @@ python tools/batch_statistics.py nano_15.safetensors --out nano_15_measured.safe
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
-import torch
 from jsonargparse import ArgumentParser
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from samspl.checkpoint import build_model, read_checkpoint, write_checkpoint
 from samspl.cli.train import add_arguments, to_config
 from samspl.data.loaders import make_train_loader
 from samspl.train_config import TrainConfig
 from samspl.training.data import open_parts
-
-
-@torch.no_grad()
-def measure(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the statistics of all batch normalisation to their mean over batches (B, 3, H, W); the model stays in
-    training mode."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # a plain mean, in torch's terms
-    for batch in batches:
-        model(batch)
 
 
 def patches(config: TrainConfig) -> Iterator[Tensor]:
@@ -68,7 +55,7 @@ def main() -> None:
     config = to_config(args)
     checkpoint = read_checkpoint(args.weights)
     model = build_model(checkpoint)
-    measure(model, islice(patches(config), args.batches))
+    update_bn(islice(patches(config), args.batches), model)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_checkpoint(args.out, dataclasses.replace(checkpoint, state=state))
     print(f"{args.out}: statistics of {args.batches * config.batch_size} patches")
