@@ -7,7 +7,7 @@ whose statistics are the mean of theirs, wants the same.
 All options of `samspl train` that say how patches are made are taken:
 
 python tools/batch_statistics.py nano_15.safetensors --out nano_15_measured.safetensors
-    --config configs/nano_15_photographs.yaml --data-path datasets --crops datasets/IRSTD-1k-targets
+    --config configs/trials/nano_15_photographs.yaml --data-path datasets --crops datasets/IRSTD-1k-targets
     --dataset NUDT-SIRST,NUAA-SIRST --sampling-weights 4,5 --variation 0.15,0.7
 """
 

@@ -4,7 +4,7 @@ A photograph is no thermal image, but its edges, lights and textures are what a 
 takes for targets. Each one is brought to two sizes and shown as it is and inverted, since what is bright in the visible
 may well be dark in the infrared. The result is a data set in the standard layout whose masks are empty.
 
-Run: ``python tools/photo_frames.py ROOT configs/nano_15_photographs.txt --out DIR/Photographs``
+Run: ``python tools/photo_frames.py ROOT configs/trials/nano_15_photographs.txt --out DIR/Photographs``
 """
 
 import argparse
