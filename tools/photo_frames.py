@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from samspl.imaging import write_image
+
 SHORTER_SIDES_PX = (300, 540)
 """Of the frames; a photograph is never enlarged, and two sizes that would be nearly the same are one."""
 _LEAST_RATIO = 1.3
@@ -57,16 +59,18 @@ def main() -> None:
     args = parser.parse_args()
     lines = (line.split("#")[0].strip() for line in args.list.read_text().splitlines())
     paths = [line for line in lines if line]
-    images, masks = args.out / "images", args.out / "masks"
-    args.out.mkdir(parents=True)
-    images.mkdir()
-    masks.mkdir()
+    if args.out.exists():
+        parser.error(f"{args.out} exists; choose another --out, or remove it")
+    if missing := [path for path in paths if not (args.root / path).is_file()]:
+        parser.error(
+            f"{len(missing)} of {len(paths)} photographs are not in {args.root}, such as {missing[0]}"
+        )
     ids = []
     for number, path in enumerate(paths):
         for index, frame in enumerate(frames_of(read_grey(args.root / path))):
             ids.append(f"{number:03d}_{index}")
-            Image.fromarray(frame).save(images / f"{ids[-1]}.png")
-            Image.fromarray(np.zeros_like(frame)).save(masks / f"{ids[-1]}.png")
+            write_image(args.out / "images" / f"{ids[-1]}.png", frame)
+            write_image(args.out / "masks" / f"{ids[-1]}.png", np.zeros(frame.shape, bool))
     (args.out / "train.txt").write_text("".join(f"{name}\n" for name in ids))
     print(f"{len(ids)} frames of {len(paths)} photographs in {args.out}")
 

@@ -27,6 +27,10 @@ def test_photographs_become_a_data_set_without_targets(
     photo_frames.main()
     assert "6 frames of 2 photographs" in capsys.readouterr().out
 
+    with pytest.raises(SystemExit):  # nothing is written over
+        photo_frames.main()
+    assert "exists" in capsys.readouterr().err
+
     dataset = open_dataset(str(out), out.parent, "train")
     pairs = {pair.id: pair for pair in (dataset.pair(index) for index in range(len(dataset)))}
     assert not any(pair.mask.any() for pair in pairs.values())
@@ -48,3 +52,17 @@ def test_photographs_become_a_data_set_without_targets(
 def test_frames_of_a_photograph_between_the_sizes_are_of_one_size() -> None:
     frames = photo_frames.frames_of(Image.new("L", (500, 350)))
     assert [frame.shape for frame in frames] == [(350, 500)] * 2
+
+
+def test_photographs_that_are_missing_are_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (40, 40)).save(tmp_path / "there.png")
+    listed = tmp_path / "photographs.txt"
+    listed.write_text("there.png\nelsewhere.png\n")
+    out = tmp_path / "Photographs"
+    monkeypatch.setattr(sys, "argv", ["photo_frames.py", str(tmp_path), str(listed), "--out", str(out)])
+    with pytest.raises(SystemExit):
+        photo_frames.main()
+    assert "1 of 2 photographs are not in" in capsys.readouterr().err
+    assert not out.exists()
